@@ -1,0 +1,17 @@
+/** Tests are TypeScript modules, transformed one by one (types are checked by `npm run types`). */
+export default {
+  testEnvironment: 'node',
+  roots: ['<rootDir>/test'],
+  testMatch: ['**/*.test.ts'],
+  extensionsToTreatAsEsm: ['.ts'],
+  moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': '$1' },
+  transform: {
+    '^.+\\.ts$': [
+      '@swc/jest',
+      { jsc: { parser: { syntax: 'typescript' }, target: 'es2022' }, module: { type: 'es6' }, sourceMaps: 'inline' },
+    ],
+  },
+  // The module registry of an ESM test file is not freed until its worker ends.
+  workerIdleMemoryLimit: '1GB',
+  testTimeout: 30_000,
+}
