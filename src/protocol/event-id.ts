@@ -1,0 +1,31 @@
+import { encodeBase64, encodeBase64Url } from './base64.js'
+import { referenceHash } from './hashes.js'
+import { ownString, type JsonObject } from './json.js'
+import type { RoomVersionRules } from './room-versions.js'
+
+/** The id of an event whose format was checked. Throws if it lacks what the id is made of. */
+export function eventIdOf(rules: RoomVersionRules, pdu: JsonObject): string {
+  return rules.eventIdFormat === 'in-pdu'
+    ? required(ownString(pdu, 'event_id'), 'event_id')
+    : eventIdOfHash(rules, referenceHash(rules, pdu))
+}
+
+/** The event id that a reference hash makes. Not for room versions 1 and 2, whose ids are free. */
+export const eventIdOfHash = (rules: RoomVersionRules, referenceHash: Uint8Array): string =>
+  '$' + (rules.eventIdFormat === 'hash-base64' ? encodeBase64(referenceHash) : encodeBase64Url(referenceHash))
+
+/**
+ * The room of an event whose format was checked. From version 12 on `m.room.create` names no room: its own id is the
+ * room's, with another sigil. https://spec.matrix.org/v1.19/appendices/#room-ids
+ */
+export function roomIdOf(rules: RoomVersionRules, pdu: JsonObject, eventId?: string): string {
+  const roomId = ownString(pdu, 'room_id')
+  return roomId === undefined && rules.roomIdIsCreateHash && ownString(pdu, 'type') === 'm.room.create'
+    ? '!' + (eventId ?? eventIdOf(rules, pdu)).slice(1)
+    : required(roomId, 'room_id')
+}
+
+function required(value: string | undefined, key: string): string {
+  if (value === undefined) throw new Error(`An event without ${key}: its format was not checked`)
+  return value
+}

@@ -1,0 +1,155 @@
+/// <reference lib="es2024.string" />
+import type { Json } from './json.js'
+
+/**
+ * The door through which JSON of clients and peers enters. `JSON.parse` alone hides what Matrix must know: `1.0` becomes
+ * `1`, integers beyond 2^53 lose digits, of two equal keys the last wins, and lone surrogates pass. All of it is decided
+ * here, once, with the source text at hand.
+ */
+
+/**
+ * How deep arrays and objects may be nested; the outermost is 1. The specification sets no limit. This one keeps every
+ * recursive function over a parsed value far from the end of the stack.
+ */
+export const MAX_JSON_DEPTH = 100
+
+export type JsonErrorKind = 'syntax' | 'duplicate-key' | 'lone-surrogate' | 'too-deep'
+
+const messages: Record<JsonErrorKind, string> = {
+  syntax: 'Not valid JSON',
+  'duplicate-key': 'An object has the same key twice',
+  'lone-surrogate': 'A string holds half of a surrogate pair',
+  'too-deep': `Nested deeper than ${MAX_JSON_DEPTH} levels`,
+}
+
+/** The message is fit for a client: it quotes nothing of the text, which may hold a password. */
+export class JsonError extends Error {
+  override readonly name = 'JsonError'
+  constructor(
+    readonly kind: JsonErrorKind,
+    options?: ErrorOptions,
+  ) {
+    super(messages[kind], options)
+  }
+}
+
+export interface ParsedJson {
+  /** As `JSON.parse` gives it; an own `__proto__` key is kept as one. */
+  readonly value: Json
+  /**
+   * The first number, as written, that canonical JSON could not have written: `1.0`, `1e3`, `-0`, or an integer beyond
+   * ±(2^53 - 1). Undefined when there is none. Room versions from 6 on refuse such an event.
+   */
+  readonly nonCanonicalNumber?: string
+}
+
+/** Throws `JsonError`. */
+export function parseJson(text: string): ParsedJson {
+  const { keys, depth, nonCanonicalNumber } = scan(text)
+  if (depth > MAX_JSON_DEPTH) throw new JsonError('too-deep')
+
+  const value = parse(text)
+  // Equal keys collapse in the value, however they were escaped, so a text with more keys than the value repeats one.
+  if (countKeys(value) !== keys) throw new JsonError('duplicate-key')
+  if (mayHoldLoneSurrogate(text) && !isWellFormed(value)) throw new JsonError('lone-surrogate')
+  return { value, nonCanonicalNumber }
+}
+
+function parse(text: string): Json {
+  try {
+    return JSON.parse(text) as Json
+  } catch (cause) {
+    throw new JsonError('syntax', { cause })
+  }
+}
+
+const QUOTE = 0x22
+const BACKSLASH = 0x5c
+const COLON = 0x3a
+const MINUS = 0x2d
+const ZERO = 0x30
+const NINE = 0x39
+
+/** What only the source text shows. On a text that is not JSON the answer means nothing, but comes all the same. */
+function scan(text: string): { keys: number; depth: number; nonCanonicalNumber?: string } {
+  let keys = 0
+  let depth = 0
+  let deepest = 0
+  let nonCanonicalNumber: string | undefined
+
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at)
+    if (code === QUOTE) {
+      at = endOfString(text, at)
+    } else if (code === COLON) {
+      keys++
+    } else if (code === 0x7b || code === 0x5b) {
+      if (++depth > deepest) deepest = depth
+    } else if (code === 0x7d || code === 0x5d) {
+      depth--
+    } else if (code === MINUS || (code >= ZERO && code <= NINE)) {
+      const end = endOfNumber(text, at)
+      if (nonCanonicalNumber === undefined && !isCanonicalNumber(text, at, end))
+        nonCanonicalNumber = text.slice(at, end)
+      at = end - 1
+    }
+  }
+  return { keys, depth: deepest, nonCanonicalNumber }
+}
+
+/** The index of the quote that closes the string opened at `start`, or the end of the text. */
+function endOfString(text: string, start: number): number {
+  let end = text.indexOf('"', start + 1)
+  while (end !== -1 && isEscaped(text, end)) end = text.indexOf('"', end + 1)
+  return end === -1 ? text.length : end
+}
+
+/** An odd number of backslashes stands before it. Never looks before the opening quote, which is no backslash. */
+function isEscaped(text: string, at: number): boolean {
+  let before = at - 1
+  while (text.charCodeAt(before) === BACKSLASH) before--
+  return (at - before) % 2 === 0
+}
+
+function endOfNumber(text: string, start: number): number {
+  let end = start + 1
+  while (end < text.length && isNumberCode(text.charCodeAt(end))) end++
+  return end
+}
+
+/** Digits, and `+ - . E e`, which occur inside numbers only. */
+const isNumberCode = (code: number): boolean =>
+  (code >= ZERO && code <= NINE) || code === 0x2b || code === MINUS || code === 0x2e || code === 0x45 || code === 0x65
+
+function isCanonicalNumber(text: string, start: number, end: number): boolean {
+  const negative = text.charCodeAt(start) === MINUS
+  const first = negative ? start + 1 : start
+  for (let at = first; at < end; at++) {
+    const code = text.charCodeAt(at)
+    if (code < ZERO || code > NINE) return false
+  }
+  if (negative && text.charCodeAt(first) === ZERO) return false
+  // Fifteen digits are always below 2^53.
+  return end - first <= 15 || Number.isSafeInteger(Number(text.slice(start, end)))
+}
+
+function countKeys(value: Json | undefined): number {
+  if (typeof value !== 'object' || value === null) return 0
+  let count = 0
+  if (Array.isArray(value)) {
+    for (const item of value as readonly Json[]) count += countKeys(item)
+    return count
+  }
+  for (const item of Object.values(value)) count += 1 + countKeys(item)
+  return count
+}
+
+/** Cheap and never wrong when it says no. Text that was decoded from UTF-8 can have lone surrogates as escapes only. */
+const mayHoldLoneSurrogate = (text: string): boolean => /\\u[dD]/.test(text) || !text.isWellFormed()
+
+function isWellFormed(value: Json | undefined): boolean {
+  if (typeof value === 'string') return value.isWellFormed()
+  if (typeof value !== 'object' || value === null) return true
+  if (Array.isArray(value)) return value.every(isWellFormed)
+  return Object.entries(value).every(([key, item]) => key.isWellFormed() && isWellFormed(item))
+}
