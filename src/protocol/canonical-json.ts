@@ -99,16 +99,27 @@ function writeObject(object: JsonObject, numbers: CanonicalNumbers, depth: numbe
   return text === '' ? '{}' : text + '}'
 }
 
+/** The engine's own sort compares UTF-16 units, is twice as fast, and right unless a key holds a surrogate. */
 function sortedKeys(object: JsonObject): string[] {
   const keys = Object.keys(object)
-  for (let at = 1; at < keys.length; at++) {
-    if (compareCodePoints(keys[at - 1]!, keys[at]!) > 0) return keys.sort(compareCodePoints)
-  }
-  return keys
+  if (isSorted(keys)) return keys
+  return isSorted(keys.sort()) ? keys : keys.sort(compareCodePoints)
 }
 
-/** `JSON.stringify` escapes exactly what canonical JSON escapes, and lone surrogates, which it must not see. */
+function isSorted(keys: readonly string[]): boolean {
+  for (let at = 1; at < keys.length; at++) {
+    if (compareCodePoints(keys[at - 1]!, keys[at]!) > 0) return false
+  }
+  return true
+}
+
+/** What cannot stand in a JSON text as it is, and surrogates, of which pairs can and halves cannot. */
+// eslint-disable-next-line no-control-regex
+const needsCare = /["\\\u0000-\u001f\ud800-\udfff]/
+
+/** `JSON.stringify` escapes exactly what canonical JSON escapes, but also lone surrogates, which it must not see. */
 function quote(text: string): string {
+  if (!needsCare.test(text)) return `"${text}"`
   if (!text.isWellFormed()) throw new CanonicalJsonError('A string holds half of a surrogate pair')
   return JSON.stringify(text)
 }

@@ -101,8 +101,8 @@ export function verifyEventSignature(
 }
 
 /**
- * Hashes and signs an event of ours. `pdu` has neither `hashes` nor `signatures`; `unsigned`, if it has any, is kept and
- * not covered. `text` is the canonical JSON of the whole signed event. Every send runs this, so each member is written
+ * Hashes and signs an event of ours. `hashes` and `signatures` of `pdu`, if it has any, are replaced; `unsigned` is kept
+ * and not covered. `text` is the canonical JSON of the whole signed event. Every send runs this, so each member is written
  * once and three texts are joined from them. Throws `CanonicalJsonError`.
  */
 export function finishEvent(
@@ -111,12 +111,12 @@ export function finishEvent(
   serverName: string,
   key: SigningKey,
 ): { pdu: JsonObject; eventId: string; text: string } {
-  const members = canonicalMembers(pdu, numbersOf(rules))
+  const members = canonicalMembers({ ...pdu, hashes: undefined, signatures: undefined }, numbersOf(rules))
   const hashes = { sha256: sha256Base64(joinMembers(members.filter((member) => member.key !== 'unsigned'))) }
   const hashesMember = memberOf('hashes', hashes)
 
-  const essential = joinMembers([...essentialMembers(rules, pdu, members), hashesMember])
-  const signatures = { [serverName]: { [key.keyId]: signText(key, essential) } }
+  const essential = Buffer.from(joinMembers([...essentialMembers(rules, pdu, members), hashesMember]))
+  const signatures = { [serverName]: { [key.keyId]: encodeBase64(key.sign(essential)) } }
 
   return {
     pdu: { ...pdu, hashes, signatures },
@@ -137,7 +137,7 @@ function essentialMembers(rules: RoomVersionRules, pdu: JsonObject, members: Can
   return [...members.filter((member) => kept.includes(member.key)), contentMember]
 }
 
-function ownEventId(rules: RoomVersionRules, pdu: JsonObject, essential: string): string {
+function ownEventId(rules: RoomVersionRules, pdu: JsonObject, essential: Uint8Array): string {
   if (rules.eventIdFormat !== 'in-pdu') return eventIdOfHash(rules, hash('sha256', essential, 'buffer'))
   const eventId = ownString(pdu, 'event_id')
   if (eventId === undefined) throw new Error('Events of room versions 1 and 2 need an event_id before they are signed')
