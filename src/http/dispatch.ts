@@ -1,0 +1,124 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Requester } from '../accounts/requester.js'
+import { missingToken, notJson } from '../protocol/matrix-error.js'
+import { parseFormBody, parseJsonBody, readBody, type JsonBody } from './body.js'
+import { addressKey, type ClientAddresses } from './client-address.js'
+import type { Auth, BodyDeclaration, Call, Endpoint } from './endpoint.js'
+import type { RateLimits } from './rate-limits.js'
+import { preflight, Reply, send } from './reply.js'
+import type { Router } from './router.js'
+
+/** What the dispatcher needs beside the endpoints. */
+export interface DispatchDeps<S> {
+  readonly router: Router<S>
+  readonly services: S
+  /** Throws M_UNKNOWN_TOKEN. Notes that the device was seen at `ip`. */
+  readonly authenticate: (token: string, ip: string) => Requester | Promise<Requester>
+  readonly rateLimits: RateLimits
+  readonly addresses: ClientAddresses
+  readonly shuttingDown: AbortSignal
+}
+
+/** Answers one request, or throws what the error handler turns into an answer. */
+export async function dispatch<S>(deps: DispatchDeps<S>, request: IncomingMessage, response: ServerResponse) {
+  if (request.method === 'OPTIONS') return send(response, preflight)
+
+  const { path, search } = splitUrl(request.url ?? '/')
+  const { endpoint, params } = deps.router.find(request.method ?? 'GET', path)
+  const ip = deps.addresses.of(request.socket.remoteAddress, header(request, 'x-forwarded-for'))
+
+  const requester = await authenticated(deps, endpoint, tokenOf(request, search), ip)
+  if (endpoint.rateLimit !== undefined) {
+    deps.rateLimits.check(endpoint.rateLimit, requester?.userId ?? addressKey(ip))
+  }
+
+  const readParams = endpoint.readParams(params)
+  const query = endpoint.readsQuery ? endpoint.readQuery(search) : {}
+  const body = endpoint.body === undefined ? undefined : await bodyOf(endpoint.body, request)
+
+  const call = new RequestCall(request, response, requester, readParams, query, body, ip, deps.shuttingDown)
+  const answer = await endpoint.handle(deps.services, call)
+  send(response, answer instanceof Reply ? answer : Reply.json(200, answer))
+}
+
+function authenticated<S>(deps: DispatchDeps<S>, endpoint: Endpoint<S>, token: string | undefined, ip: string) {
+  if (endpoint.auth === 'none') return undefined
+  if (token !== undefined) return deps.authenticate(token, ip)
+  if (endpoint.auth === 'access-token') throw missingToken()
+  return undefined
+}
+
+/** The header counts before the query, which is there for old clients. An empty token is none. */
+function tokenOf(request: IncomingMessage, search: string): string | undefined {
+  const bearer = /^bearer +(\S+) *$/i.exec(request.headers.authorization ?? '')?.[1]
+  if (bearer !== undefined || !search.includes('access_token=')) return bearer
+  return new URLSearchParams(search).get('access_token') || undefined
+}
+
+async function bodyOf(declaration: BodyDeclaration, request: IncomingMessage): Promise<CheckedBody> {
+  const { value, nonCanonicalNumber } = parsed(declaration, await readBody(request, declaration.limit))
+  return { value: declaration.read(value), nonCanonicalNumber }
+}
+
+interface CheckedBody {
+  readonly value: unknown
+  readonly nonCanonicalNumber?: string | undefined
+}
+
+function parsed(declaration: BodyDeclaration, bytes: Buffer): JsonBody {
+  if (declaration.format === 'form') return { value: parseFormBody(bytes) }
+  if (bytes.length > 0) return parseJsonBody(bytes)
+  if (declaration.emptyAllowed) return { value: {} }
+  throw notJson('The body is empty')
+}
+
+function splitUrl(url: string): { path: string; search: string } {
+  const mark = url.indexOf('?')
+  return mark === -1 ? { path: url, search: '' } : { path: url.slice(0, mark), search: url.slice(mark + 1) }
+}
+
+const header = (request: IncomingMessage, name: string): string | undefined => {
+  const value = request.headers[name]
+  return Array.isArray(value) ? value.join(',') : value
+}
+
+class RequestCall implements Call<Auth, unknown, unknown, unknown> {
+  readonly body: unknown
+  readonly nonCanonicalNumber: string | undefined
+  #abort: AbortController | undefined
+
+  constructor(
+    private readonly request: IncomingMessage,
+    private readonly response: ServerResponse,
+    readonly requester: Requester | undefined,
+    readonly params: unknown,
+    readonly query: unknown,
+    body: CheckedBody | undefined,
+    readonly ip: string,
+    readonly shuttingDown: AbortSignal,
+  ) {
+    this.body = body?.value
+    this.nonCanonicalNumber = body?.nonCanonicalNumber
+  }
+
+  get userAgent(): string | undefined {
+    return this.request.headers['user-agent']
+  }
+
+  /** Made when it is asked for: most requests are answered before anybody could lose patience. */
+  get signal(): AbortSignal {
+    this.#abort ??= this.#abortOnClose()
+    return this.#abort.signal
+  }
+
+  #abortOnClose(): AbortController {
+    const controller = new AbortController()
+    if (this.response.destroyed) controller.abort()
+    else {
+      this.response.once('close', () => {
+        if (!this.response.writableFinished) controller.abort()
+      })
+    }
+    return controller
+  }
+}

@@ -1,0 +1,25 @@
+import { Type } from 'typebox'
+import { isEventId, isRoomAlias, isRoomId, isServerName, isUserId } from '../protocol/identifiers.js'
+
+/** The formats schemas can name, as the specification's OpenAPI names them, and how a refusal calls them. */
+export const formats: Readonly<Record<string, { matches: (text: string) => boolean; name: string }>> = {
+  'mx-user-id': { matches: isUserId, name: 'a user id such as @alice:example.org' },
+  'mx-room-id': { matches: isRoomId, name: 'a room id' },
+  'mx-room-alias': { matches: isRoomAlias, name: 'a room alias such as #room:example.org' },
+  'mx-event-id': { matches: isEventId, name: 'an event id' },
+  'mx-server-name': { matches: isServerName, name: 'a server name' },
+  /** Postgres keeps no U+0000 in a text. In event content it is legal, and event content is not checked by this. */
+  'no-nul': { matches: (text) => !text.includes('\0'), name: 'a string without U+0000' },
+}
+
+export const userId = Type.String({ format: 'mx-user-id' })
+export const roomId = Type.String({ format: 'mx-room-id' })
+export const roomAlias = Type.String({ format: 'mx-room-alias' })
+export const eventId = Type.String({ format: 'mx-event-id' })
+export const serverName = Type.String({ format: 'mx-server-name' })
+
+/** A text we keep in a column of type text: names people give, ids clients choose. */
+export const text = (maxLength: number, minLength = 0) => Type.String({ format: 'no-nul', minLength, maxLength })
+
+/** An id that a client chose for its device. */
+export const deviceId = text(255, 1)
