@@ -8,8 +8,8 @@
 -- Positions: handed out and committed in one order. A rollback leaves a hole; holes are normal.
 create sequence log_position;
 
--- Identities, handed to processes in blocks. Unused numbers are never reused.
-create sequence event_number;
+-- Identities. A process takes a block of 1,000 event numbers at a time; unused numbers are never reused.
+create sequence event_number increment by 1000 minvalue 1000;
 create sequence room_number as int;
 create sequence state_key_number maxvalue 4294967295;
 

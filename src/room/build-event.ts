@@ -1,0 +1,282 @@
+/**
+ * Making an event of ours on top of a room's pending head: choose prev and auth events, authorise, hash, sign, work out
+ * the state after it and all that follows from it. Synchronous over what is in memory (src/store/missing.ts), and
+ * changes nothing but the packer: the caller moves the head.
+ */
+import { randomBytes } from 'node:crypto'
+import { authEventKeys, authorize, powerLevels } from '../protocol/authorization/index.js'
+import { CanonicalJsonError, canonicalJson } from '../protocol/canonical-json.js'
+import { encodeBase64, encodeBase64Url } from '../protocol/base64.js'
+import { referenceHash } from '../protocol/hashes.js'
+import { fitsId, serverNameOf } from '../protocol/identifiers.js'
+import { own, ownString, type JsonObject } from '../protocol/json.js'
+import { badJson, forbidden, notFound, tooLarge } from '../protocol/matrix-error.js'
+import type { RoomNumber, StateKeyNumber } from '../protocol/numbers.js'
+import { checkSize, roomEventOf } from '../protocol/pdu.js'
+import { defaultVerdict } from '../protocol/push-rules.js'
+import { redact } from '../protocol/redaction.js'
+import type { RoomEvent } from '../protocol/room-event.js'
+import type { RoomVersionRules } from '../protocol/room-versions.js'
+import { finishEvent, type SigningKey } from '../protocol/signing.js'
+import { change, emptyState, type SegmentPacker } from '../protocol/state-trie.js'
+import type { Membership } from '../store/facts.js'
+import type { Head, NewEvent, RoomSummary } from '../store/log-writer.js'
+import { Missing } from '../store/missing.js'
+import type { StateView } from '../store/state-view.js'
+import type { StoredEvent } from '../store/stored-event.js'
+import type { Stores } from '../store/stores.js'
+import type { Draft } from './draft.js'
+import { strippedStateOf } from './stripped-state.js'
+import { summaryAfter } from './summary.js'
+
+/** A head with what building on it needs at hand. */
+export interface BuildingHead {
+  readonly head: Head
+  readonly summary: RoomSummary
+  /** The events of `head.forwardExtremities`, in the same order. */
+  readonly extremities: readonly StoredEvent[]
+  /** `m.room.create`; undefined before it is made. */
+  readonly create: StoredEvent | undefined
+}
+
+export interface BuildContext {
+  readonly stores: Stores
+  readonly room: RoomNumber
+  /** undefined only while the create event of a room whose id is its hash is being made. */
+  readonly roomId: string | undefined
+  readonly rules: RoomVersionRules
+  readonly server: { readonly name: string; readonly key: SigningKey }
+  readonly view: StateView
+  readonly packer: SegmentPacker
+  readonly now: number
+  /** The event a redaction names, when it is known. */
+  event(eventId: string): StoredEvent | undefined
+}
+
+export interface Built {
+  readonly event: NewEvent
+  readonly after: BuildingHead
+}
+
+/** @throws MatrixError when the rules, or the limits on events, refuse it. */
+export function buildEvent(context: BuildContext, before: BuildingHead, draft: Draft): Built {
+  checkLimits(draft)
+  const { rules, view } = context
+  const { state } = before.head
+  const lookUp = (type: string, key: string): StoredEvent | undefined => view.stateEvent(state, type, key)
+  const authEvents = authEventKeys(rules, { ...draft, stateKey: draft.stateKey })
+    .map(([type, key]) => lookUp(type, key))
+    .filter((event) => event !== undefined)
+  const replaced = draft.stateKey === undefined ? undefined : lookUp(draft.type, draft.stateKey)
+  const redacted = draft.redacts === undefined ? undefined : redactionTarget(context, before, draft, draft.redacts)
+
+  const pdu = pduOf(context, before, draft, authEvents)
+  const roomId = context.roomId ?? ''
+  const unsigned: RoomEvent = {
+    eventId: '',
+    roomId,
+    type: draft.type,
+    sender: draft.sender,
+    stateKey: draft.stateKey,
+    content: draft.content,
+    originServerTs: own(pdu, 'origin_server_ts') as number,
+    depth: own(pdu, 'depth') as number,
+    prevEvents: before.extremities.map((event) => event.event.eventId),
+    authEvents: authEvents.map((event) => event.event.eventId),
+    redacts: draft.redacts,
+    pdu,
+  }
+  const verdict = authorize(rules, unsigned, (type, key) => lookUp(type, key)?.event, before.create?.event)
+  if (!verdict.allowed) throw forbidden(`You may not send this event: ${verdict.reason}`)
+  // All that may be missing is looked at before the signature is made: what follows is done once.
+  const number = context.stores.eventNumbers.take()
+  if (number === undefined) throw new Missing(() => context.stores.eventNumbers.refill())
+  const levels = before.create && powerLevels(rules, before.create.event, lookUp('m.room.power_levels', '')?.event)
+  const verdictOfPush = defaultVerdict({
+    type: draft.type,
+    sender: draft.sender,
+    stateKey: draft.stateKey,
+    content: draft.content,
+    roomMemberCount: before.summary.joined_members,
+    mentionsRoomAllowed: levels !== undefined && levels.levelOf(draft.sender) >= levels.notifications('room'),
+  })
+  const highlights = localMembers(context, verdictOfPush.mentioned, draft.sender, lookUp)
+  const stateKey = draft.stateKey === undefined ? undefined : internedKey(context, draft.type, draft.stateKey)
+  const stateAfter =
+    stateKey === undefined ? state : view.run(change(context.packer, state, [[stateKey, number]]))
+
+  const finished = finish(context, pdu)
+  const event: RoomEvent = {
+    ...unsigned,
+    eventId: finished.eventId,
+    roomId: context.roomId ?? roomEventOf(rules, finished.pdu, finished.eventId).roomId,
+    pdu: finished.pdu,
+  }
+  const notifies = verdictOfPush.notify
+  const stored: StoredEvent = {
+    number,
+    room: context.room,
+    event,
+    text: finished.text,
+    stateKey,
+    position: undefined,
+    anchor: undefined,
+    minor: 0,
+    prevEvents: before.head.forwardExtremities,
+    authEvents: authEvents.map((authEvent) => authEvent.number),
+    authDepth: authEvents.reduce((depth, authEvent) => Math.max(depth, authEvent.authDepth), 0) + 1,
+    stateBefore: state,
+    stateAfter,
+    replaces: replaced?.number,
+    fate: 'accepted',
+    reason: undefined,
+    redactedBy: undefined,
+    notifyCount: before.head.notifyCount + Number(notifies),
+    highlightCount: before.head.highlightCount + Number(verdictOfPush.highlightAll),
+    clientText: undefined,
+  }
+  const summary = stateKey === undefined ? before.summary : summaryAfter(before.summary, stored, replaced)
+  return {
+    event: {
+      stored,
+      stateChange: stateAfter === state ? undefined : { before: state, after: stateAfter },
+      membership: membershipOf(stored, replaced, lookUp),
+      highlights,
+      transaction: draft.transaction,
+      redaction: redacted && redactionOf(rules, redacted),
+    },
+    after: {
+      head: {
+        version: before.head.version + 1,
+        forwardExtremities: [number],
+        state: stateAfter,
+        notifyCount: stored.notifyCount,
+        highlightCount: stored.highlightCount,
+        lastActivityTs: Math.max(before.head.lastActivityTs, event.originServerTs),
+      },
+      summary,
+      extremities: [stored],
+      create: before.create ?? stored,
+    },
+  }
+}
+
+/** The size of the whole is checked when it is known (`finish`). */
+function checkLimits({ type, stateKey, sender }: Draft): void {
+  if (!fitsId(type)) throw tooLarge('type is larger than 255 bytes')
+  if (stateKey !== undefined && !fitsId(stateKey)) throw tooLarge('state_key is larger than 255 bytes')
+  if (!fitsId(sender)) throw tooLarge('sender is larger than 255 bytes')
+}
+
+function pduOf(context: BuildContext, before: BuildingHead, draft: Draft, authEvents: readonly StoredEvent[]): JsonObject {
+  const { rules, roomId, server } = context
+  const deepest = before.extremities.reduce((depth, event) => Math.max(depth, event.event.depth), 0)
+  const redactsBeside = draft.redacts !== undefined && !rules.redactsInContent
+  return {
+    auth_events: references(rules, authEvents),
+    prev_events: references(rules, before.extremities),
+    content: draft.content,
+    depth: Math.min(deepest + 1, rules.maxDepth),
+    origin_server_ts: draft.originServerTs ?? context.now,
+    sender: draft.sender,
+    type: draft.type,
+    ...(roomId === undefined ? {} : { room_id: roomId }),
+    ...(draft.stateKey === undefined ? {} : { state_key: draft.stateKey }),
+    ...(redactsBeside ? { redacts: draft.redacts } : {}),
+    ...(rules.eventIdFormat === 'in-pdu' ? { event_id: `$${encodeBase64Url(randomBytes(18))}:${server.name}` } : {}),
+  }
+}
+
+const references = (rules: RoomVersionRules, events: readonly StoredEvent[]) =>
+  rules.eventReferenceFormat === 'id'
+    ? events.map(({ event }) => event.eventId)
+    : events.map(({ event }) => [event.eventId, { sha256: encodeBase64(referenceHash(rules, event.pdu)) }] as const)
+
+function finish({ rules, server }: BuildContext, pdu: JsonObject): ReturnType<typeof finishEvent> {
+  try {
+    const finished = finishEvent(rules, pdu, server.name, server.key)
+    const size = checkSize(finished.text)
+    if (!size.allowed) throw tooLarge(`The event is ${size.reason}`)
+    return finished
+  } catch (cause) {
+    if (cause instanceof CanonicalJsonError) throw badJson(`content: ${cause.message}`)
+    throw cause
+  }
+}
+
+function internedKey({ stores, view }: BuildContext, type: string, key: string): StateKeyNumber {
+  const interned = view.key(type, key)
+  if (interned !== undefined) return interned
+  throw new Missing(() => stores.keys.intern(type, key))
+}
+
+/** Whom a message mentions that this server has to tell: joined local users, the sender aside. */
+function localMembers(
+  { server }: BuildContext,
+  mentioned: readonly string[],
+  sender: string,
+  lookUp: (type: string, key: string) => StoredEvent | undefined,
+): string[] {
+  return mentioned.filter(
+    (user) =>
+      user !== sender &&
+      serverNameOf(user) === server.name &&
+      ownString(lookUp('m.room.member', user)?.event.content ?? {}, 'membership') === 'join',
+  )
+}
+
+function membershipOf(
+  { event }: StoredEvent,
+  replaced: StoredEvent | undefined,
+  lookUp: (type: string, key: string) => StoredEvent | undefined,
+): NewEvent['membership'] {
+  const membership = event.type === 'm.room.member' ? ownString(event.content, 'membership') : undefined
+  if (membership === undefined || event.stateKey === undefined) return undefined
+  const unchanged = replaced !== undefined && ownString(replaced.event.content, 'membership') === membership
+  // A new profile or reason begins no new membership; a new invite is shown anew.
+  if (unchanged && membership !== 'invite') return undefined
+  const uninvolved = membership === 'invite' || membership === 'knock'
+  return {
+    user: event.stateKey,
+    membership: membership as Membership,
+    sender: event.sender,
+    strippedState: uninvolved ? strippedStateOf(event, lookUp) : undefined,
+  }
+}
+
+/**
+ * What a redaction by a local user may name: an event of this room that is not `m.room.create`, their own or, with the
+ * level for it, anybody's. (That the rules would apply it for any user of the same server is a matter of versions before 3.)
+ */
+function redactionTarget(context: BuildContext, before: BuildingHead, draft: Draft, eventId: string): StoredEvent {
+  const target = context.event(eventId)
+  if (target === undefined) throw notFound('The event to redact is not in this room')
+  if (target.event.type === 'm.room.create') throw forbidden('The event that created the room cannot be redacted')
+  if (target.event.sender === draft.sender) return target
+  const { rules, view } = context
+  const levels =
+    before.create &&
+    powerLevels(rules, before.create.event, view.stateEvent(before.head.state, 'm.room.power_levels', '')?.event)
+  if (levels === undefined || !(levels.levelOf(draft.sender) >= levels.redact)) {
+    throw forbidden('Your power level does not allow you to redact events of others')
+  }
+  return target
+}
+
+function redactionOf(rules: RoomVersionRules, target: StoredEvent): NonNullable<NewEvent['redaction']> {
+  const pdu = redact(rules, target.event.pdu)
+  return {
+    target,
+    event: { ...roomEventOf(rules, pdu, target.event.eventId), roomId: target.event.roomId },
+    text: canonicalJson(pdu, rules.strictCanonicalJson ? 'safe-integers' : 'any'),
+  }
+}
+
+export const emptyHead: Head = {
+  version: 0,
+  forwardExtremities: [],
+  state: emptyState,
+  notifyCount: 0,
+  highlightCount: 0,
+  lastActivityTs: 0,
+}

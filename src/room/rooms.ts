@@ -1,0 +1,188 @@
+/**
+ * The rooms of this server: finding them, sending into them, and the memberships of local users. Everything that writes
+ * events goes through here, everything that reads them through the gate (gate.ts).
+ */
+import { createHash } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
+import { canonicalJson } from '../protocol/canonical-json.js'
+import { ownString, type JsonObject } from '../protocol/json.js'
+import { forbidden, MatrixError, notFound } from '../protocol/matrix-error.js'
+import type { DeviceNumber, EventNumber, RoomNumber } from '../protocol/numbers.js'
+import type { ClientTransaction, RoomSummary } from '../store/log-writer.js'
+import type { Membership } from '../store/facts.js'
+import { whenLoaded } from '../store/missing.js'
+import type { RoomName } from '../store/room-names.js'
+import { StateView } from '../store/state-view.js'
+import type { StoredEvent } from '../store/stored-event.js'
+import type { BuildingHead } from './build-event.js'
+import type { Draft } from './draft.js'
+import { Room, type PendingState, type RoomDeps } from './room.js'
+
+export interface Transaction {
+  readonly device: DeviceNumber
+  /** What makes an endpoint one: the method's name and, where the path has them, its other parts. */
+  readonly endpoint: string
+  readonly transactionId: string
+}
+
+export class Rooms {
+  private readonly rooms: LRUCache<RoomNumber, Room>
+  /** Sends under way by their transaction: a retry that comes meanwhile waits for the same event. */
+  private readonly sending = new Map<string, Promise<StoredEvent>>()
+
+  constructor(readonly deps: RoomDeps) {
+    // A room with its packer, its view and its head; the events it points to are shared with the cache of events.
+    this.rooms = new LRUCache({ max: Math.max(100, Math.floor(deps.stores.memory.roomBytes / 8_192)) })
+  }
+
+  /** @throws MatrixError 404 for a room this server does not hold. */
+  async named(roomId: string): Promise<RoomName & { rules: NonNullable<RoomName['rules']> }> {
+    const name = await this.deps.stores.names.find(roomId)
+    if (name?.rules === undefined) throw notFound('This server does not know the room')
+    return name as RoomName & { rules: NonNullable<RoomName['rules']> }
+  }
+
+  /** The room in memory. A busy one that was pushed out of the cache goes on; the log keeps two of one room in order. */
+  room(name: RoomName): Room {
+    const known = this.rooms.get(name.room)
+    if (known !== undefined) return known
+    if (name.rules === undefined) throw notFound('This server does not know the room')
+    const room = new Room(this.deps, name.room, name.rules, name.roomId)
+    this.rooms.set(name.room, room)
+    return room
+  }
+
+  remember(room: Room): void {
+    this.rooms.set(room.room, room)
+  }
+
+  /** Another process wrote into these rooms. */
+  invalidate(rooms: Iterable<RoomNumber>): void {
+    for (const number of new Set(rooms)) this.rooms.get(number)?.invalidate()
+  }
+
+  async head(name: RoomName): Promise<BuildingHead> {
+    return this.room(name).current()
+  }
+
+  async summary(name: RoomName): Promise<RoomSummary> {
+    return (await this.head(name)).summary
+  }
+
+  /** An event of the current state. What a requester may see of it is for the gate to say. */
+  async currentState(name: RoomName, type: string, key: string): Promise<StoredEvent | undefined> {
+    const { head } = await this.head(name)
+    const view = new StateView(this.deps.stores, name.room)
+    return whenLoaded(() => view.stateEvent(head.state, type, key))
+  }
+
+  /** undefined: never in the room. */
+  async membership(name: RoomName, userId: string): Promise<Membership | undefined> {
+    const event = await this.currentState(name, 'm.room.member', userId)
+    return event && (ownString(event.event.content, 'membership') as Membership | undefined)
+  }
+
+  /**
+   * Sends an event of a local user. Resolves after the commit; with a transaction that was used before, with the event it
+   * made then. A state event equal to the one in place is that one.
+   */
+  async send(name: RoomName, draft: Draft, transaction?: Transaction, check?: (state: PendingState) => void): Promise<StoredEvent> {
+    if (transaction === undefined) return this.sendNow(name, draft, check)
+    const clientTransaction = clientTransactionOf(name, transaction)
+    const key = `${clientTransaction.device}:${clientTransaction.key}`
+    const underWay = this.sending.get(key)
+    if (underWay !== undefined) return underWay
+    const sending = this.sendOnce(name, { ...draft, transaction: clientTransaction }, check)
+    this.sending.set(key, sending)
+    try {
+      return await sending
+    } finally {
+      this.sending.delete(key)
+    }
+  }
+
+  /** A send that would be refused today may have been accepted when it was first made. */
+  private async sendOnce(name: RoomName, draft: Draft, check?: (state: PendingState) => void): Promise<StoredEvent> {
+    try {
+      return await this.sendNow(name, draft, check)
+    } catch (cause) {
+      if (!(cause instanceof MatrixError) || draft.transaction === undefined) throw cause
+      const made = await this.madeBy(draft.transaction)
+      if (made === undefined) throw cause
+      return this.event(name, made)
+    }
+  }
+
+  private async sendNow(name: RoomName, draft: Draft, check?: (state: PendingState) => void): Promise<StoredEvent> {
+    const [event] = await this.sendAll(name, [draft], check)
+    return event!
+  }
+
+  /** All or none. */
+  async sendAll(name: RoomName, drafts: readonly Draft[], check?: (state: PendingState) => void): Promise<readonly StoredEvent[]> {
+    const unchanged = drafts.length === 1 ? await this.unchangedState(name, drafts[0]!) : undefined
+    if (unchanged !== undefined) return [unchanged]
+    const result = await this.room(name).append(drafts, check)
+    return 'duplicateOf' in result ? [await this.event(name, result.duplicateOf)] : result
+  }
+
+  private async unchangedState(name: RoomName, draft: Draft): Promise<StoredEvent | undefined> {
+    if (draft.stateKey === undefined) return undefined
+    const current = await this.currentState(name, draft.type, draft.stateKey)
+    if (current === undefined || current.event.sender !== draft.sender) return undefined
+    return sameContent(current.event.content, draft.content) ? current : undefined
+  }
+
+  private async event(name: RoomName, number: EventNumber): Promise<StoredEvent> {
+    const event = (await this.deps.stores.events.events(name.room, [number])).get(number)
+    if (event === undefined) throw new Error(`event ${number} of room ${name.room} is not there`)
+    return event
+  }
+
+  private async madeBy(transaction: ClientTransaction): Promise<EventNumber | undefined> {
+    const row = await this.deps.stores.db
+      .selectFrom('client_transaction')
+      .select('event')
+      .where('device', '=', transaction.device as DeviceNumber)
+      .where('key', '=', Buffer.from(transaction.key, 'hex'))
+      .executeTakeFirst()
+    return row?.event
+  }
+
+  /** Changes the membership of a user by an event of `sender`; `check` refuses what the rules would allow. */
+  async changeMembership(
+    name: RoomName,
+    sender: string,
+    target: string,
+    content: JsonObject,
+    check?: (current: Membership | undefined) => void,
+  ): Promise<StoredEvent> {
+    const draft: Draft = { type: 'm.room.member', stateKey: target, sender, content }
+    return this.sendNow(name, draft, (state) => check?.(membershipIn(state, target)))
+  }
+}
+
+export function membershipIn(state: PendingState, userId: string): Membership | undefined {
+  const event = state.stateEvent('m.room.member', userId)
+  return event && (ownString(event.event.content, 'membership') as Membership | undefined)
+}
+
+/** @throws MatrixError 403 unless the user is joined. */
+export function requireJoined(membership: Membership | undefined): void {
+  if (membership !== 'join') throw forbidden('You are not in this room')
+}
+
+const sameContent = (left: JsonObject, right: JsonObject): boolean => {
+  try {
+    return canonicalJson(left) === canonicalJson(right)
+  } catch {
+    // Not canonical: it is refused when it is built.
+    return false
+  }
+}
+
+function clientTransactionOf(name: RoomName, { device, endpoint, transactionId }: Transaction): ClientTransaction {
+  const scope = JSON.stringify([endpoint, name.roomId, transactionId])
+  const key = createHash('sha256').update(scope).digest('hex').slice(0, 32)
+  return { device, key, transactionId }
+}

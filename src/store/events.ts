@@ -1,0 +1,141 @@
+/**
+ * Reading events: the narrow rows and the text that was signed, put together as StoredEvents and kept in memory.
+ * Nothing here decides who may read them; that is the gate's (src/room/gate.ts).
+ */
+import { sql, type Kysely } from 'kysely'
+import { parseJson } from '../protocol/strict-json.js'
+import type { JsonObject } from '../protocol/json.js'
+import type { EventNumber, Position, RoomNumber } from '../protocol/numbers.js'
+import { roomEventOf } from '../protocol/pdu.js'
+import type { LogTables } from './log-tables.js'
+import type { Memory } from './memory.js'
+import type { RoomNames } from './room-names.js'
+import type { Fate, StoredEvent } from './stored-event.js'
+
+const fates: readonly Fate[] = ['accepted', 'soft-failed', 'rejected']
+export const fateNumber = (fate: Fate): number => fates.indexOf(fate)
+
+type EventRow = LogTables['event'] & { body: string }
+
+export class Events {
+  constructor(
+    private readonly db: Kysely<LogTables>,
+    private readonly memory: Memory,
+    private readonly names: RoomNames,
+  ) {}
+
+  /** The event at hand, without asking the database. */
+  known(number: EventNumber): StoredEvent | undefined {
+    return this.memory.events.get(number)
+  }
+
+  remember(event: StoredEvent): void {
+    this.memory.events.set(event.number, event)
+  }
+
+  /** Events that are not here are absent. One statement for all that are not in memory. */
+  async events(room: RoomNumber, numbers: readonly EventNumber[]): Promise<Map<EventNumber, StoredEvent>> {
+    const found = new Map<EventNumber, StoredEvent>()
+    const missing: EventNumber[] = []
+    for (const number of numbers) {
+      const event = this.memory.events.get(number)
+      if (event === undefined) missing.push(number)
+      else found.set(number, event)
+    }
+    if (missing.length > 0) {
+      const rows = await this.select(sql`event.room = ${room} and event.event = any(${missing}::bigint[])`)
+      for (const event of rows) found.set(event.number, event)
+    }
+    return found
+  }
+
+  async byId(room: RoomNumber, eventId: string): Promise<StoredEvent | undefined> {
+    const row = await this.db
+      .selectFrom('event')
+      .select('event')
+      .where('room', '=', room)
+      .where('event_id', '=', eventId)
+      .executeTakeFirst()
+    return row && (await this.events(room, [row.event])).get(row.event)
+  }
+
+  /**
+   * A page of a room's order, outliers aside. `from` and `to` are exclusive orders; backwards pages come newest first.
+   * Fates are the reader's business.
+   */
+  async page(
+    room: RoomNumber,
+    page: { backwards: boolean; from?: RoomOrder; to?: RoomOrder; limit: number },
+  ): Promise<StoredEvent[]> {
+    const { from, to } = page
+    const conditions = [sql`event.room = ${room}`, sql`event.anchor is not null`]
+    if (from !== undefined) {
+      conditions.push(
+        page.backwards
+          ? sql`(event.anchor, event.minor) < (${from.anchor}, ${from.minor})`
+          : sql`(event.anchor, event.minor) > (${from.anchor}, ${from.minor})`,
+      )
+    }
+    if (to !== undefined) {
+      conditions.push(
+        page.backwards
+          ? sql`(event.anchor, event.minor) > (${to.anchor}, ${to.minor})`
+          : sql`(event.anchor, event.minor) < (${to.anchor}, ${to.minor})`,
+      )
+    }
+    const order = page.backwards ? sql`order by event.anchor desc, event.minor desc` : sql`order by event.anchor, event.minor`
+    return this.select(sql`${sql.join(conditions, sql` and `)} ${order} limit ${page.limit}`)
+  }
+
+  /** Live events with after < position <= upTo, of all rooms, in order. */
+  between(after: Position, upTo: Position): Promise<StoredEvent[]> {
+    return this.select(sql`event.position > ${after} and event.position <= ${upTo} order by event.position`)
+  }
+
+  private async select(where: ReturnType<typeof sql>): Promise<StoredEvent[]> {
+    const { rows } = await sql<EventRow>`
+      select event.*, event_text.body from event join event_text using (room, event) where ${where}
+    `.execute(this.db)
+    await this.names.names(rows.map((row) => row.room))
+    return rows.map((row) => this.fromRow(row))
+  }
+
+  /** The one object of an event: the one in memory, if there is one, since a redaction is applied to that. */
+  private fromRow(row: EventRow): StoredEvent {
+    const known = this.memory.events.get(row.event)
+    if (known !== undefined) return known
+    const rules = this.names.known(row.room)?.rules
+    if (rules === undefined) throw new Error(`event ${row.event} is in room ${row.room}, which has no known version`)
+    const event = roomEventOf(rules, parseJson(row.body).value as JsonObject, row.event_id)
+    const stored: StoredEvent = {
+      number: row.event,
+      room: row.room,
+      event,
+      text: row.body,
+      stateKey: row.state_key ?? undefined,
+      position: row.position ?? undefined,
+      anchor: row.anchor ?? undefined,
+      minor: row.minor ?? 0,
+      prevEvents: row.prev_events,
+      authEvents: row.auth_events,
+      authDepth: row.auth_depth,
+      stateBefore: row.state_before ?? undefined,
+      stateAfter: row.state_after ?? row.state_before ?? undefined,
+      replaces: row.replaces ?? undefined,
+      fate: fates[row.fate] ?? 'rejected',
+      reason: row.reason ?? undefined,
+      redactedBy: row.redacted_by ?? undefined,
+      notifyCount: row.notify_count,
+      highlightCount: row.highlight_count,
+      clientText: undefined,
+    }
+    this.memory.events.set(stored.number, stored)
+    return stored
+  }
+}
+
+/** A place in the order of a room. */
+export interface RoomOrder {
+  readonly anchor: number
+  readonly minor: number
+}

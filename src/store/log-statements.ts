@@ -1,0 +1,335 @@
+/**
+ * The statements of one batch of the log writer: one for each table family that the batch touches, each for all its rows.
+ * Rows travel as one JSON text a statement. Strings that may hold U+0000 travel as hex, since Postgres' JSON refuses it;
+ * the text of an event does not hold it, being JSON itself.
+ */
+import type { QueryConfig } from 'pg'
+import type { RoomNumber } from '../protocol/numbers.js'
+import { fateNumber } from './events.js'
+import type { AccountDataFact, DeviceListFact, Fact, HighlightFact, MembershipFact, ReceiptFact, ToDeviceFact } from './facts.js'
+import type { NewEvent, RoomChange } from './log-writer.js'
+
+export interface Batch {
+  readonly positions: number
+  readonly facts: readonly Fact[]
+  readonly lanes: readonly {
+    readonly room: RoomNumber
+    readonly changes: readonly RoomChange[]
+    readonly segments: readonly { readonly segment: number; readonly body: Uint8Array }[]
+    readonly nextSegment: number
+  }[]
+}
+
+const hex = (text: string): string => Buffer.from(text, 'utf8').toString('hex')
+
+export function statements(batch: Batch): QueryConfig[] {
+  const events = batch.lanes.flatMap((lane) => lane.changes.flatMap((change) => change.events))
+  const made: (QueryConfig | undefined)[] = [
+    newRooms(batch),
+    newEvents(events),
+    newSegments(batch),
+    heads(batch),
+    summaries(batch),
+    stateChanges(batch.facts),
+    memberships(batch.facts),
+    highlights(batch.facts),
+    transactions(events),
+    redactions(events),
+    receipts(batch.facts),
+    accountData(batch.facts),
+    toDevice(batch.facts),
+    deviceLists(batch.facts),
+  ]
+  return made.filter((statement) => statement !== undefined)
+}
+
+/** A named statement over one JSON array; undefined when there are no rows. */
+function over(name: string, text: string, rows: readonly object[]): QueryConfig | undefined {
+  return rows.length === 0 ? undefined : { name, text, values: [JSON.stringify(rows)] }
+}
+
+const ofKind = <K extends Fact['kind']>(facts: readonly Fact[], kind: K): Extract<Fact, { kind: K }>[] =>
+  facts.filter((fact): fact is Extract<Fact, { kind: K }> => fact.kind === kind)
+
+/** The last of each key: a statement cannot touch a row twice. */
+function lastOfEach<T>(rows: readonly T[], key: (row: T) => string): T[] {
+  if (rows.length < 2) return [...rows]
+  return [...new Map(rows.map((row) => [key(row), row])).values()]
+}
+
+const newRooms = (batch: Batch) =>
+  over(
+    'log-rooms',
+    `insert into room (room, room_id, version, creation_event)
+     select * from json_to_recordset($1) as x (room int, room_id text, version text, creation_event bigint)
+     on conflict (room_id) do update set version = excluded.version, creation_event = excluded.creation_event`,
+    batch.lanes.flatMap(({ room, changes }) =>
+      changes.flatMap(({ created }) =>
+        created === undefined
+          ? []
+          : [{ room, room_id: created.roomId, version: created.version, creation_event: created.creationEvent }],
+      ),
+    ),
+  )
+
+const newEvents = (events: readonly NewEvent[]) =>
+  over(
+    'log-events',
+    `with input as materialized (
+       select * from json_to_recordset($1) as x (
+         room int, event bigint, event_id text, type text, state_key bigint, sender text, origin_server_ts bigint,
+         depth bigint, position bigint, prev_events bigint[], auth_events bigint[], auth_depth int, state_before bigint,
+         state_after bigint, replaces bigint, fate smallint, reason text, notify_count bigint, highlight_count bigint,
+         body text)
+     ), texts as (
+       insert into event_text (room, event, body) select room, event, body from input
+     )
+     insert into event (
+       room, event, event_id, type, state_key, sender, origin_server_ts, depth, position, anchor, minor, prev_events,
+       auth_events, auth_depth, state_before, state_after, replaces, fate, reason, notify_count, highlight_count)
+     select room, event, event_id, decode(type, 'hex'), state_key, sender, origin_server_ts, depth, position, position, 0,
+       prev_events, auth_events, auth_depth, state_before, state_after, replaces, fate, reason, notify_count, highlight_count
+     from input`,
+    events.map(({ stored }) => ({
+      room: stored.room,
+      event: stored.number,
+      event_id: stored.event.eventId,
+      type: hex(stored.event.type),
+      state_key: stored.stateKey,
+      sender: stored.event.sender,
+      origin_server_ts: stored.event.originServerTs,
+      depth: stored.event.depth,
+      position: stored.position,
+      prev_events: stored.prevEvents,
+      auth_events: stored.authEvents,
+      auth_depth: stored.authDepth,
+      state_before: stored.stateBefore,
+      state_after: stored.stateAfter === stored.stateBefore ? undefined : stored.stateAfter,
+      replaces: stored.replaces,
+      fate: fateNumber(stored.fate),
+      reason: stored.reason,
+      notify_count: stored.notifyCount,
+      highlight_count: stored.highlightCount,
+      body: stored.text,
+    })),
+  )
+
+const newSegments = (batch: Batch) =>
+  over(
+    'log-segments',
+    `insert into state_segment (room, segment, body)
+     select room, segment, decode(body, 'base64') from json_to_recordset($1) as x (room int, segment bigint, body text)`,
+    batch.lanes.flatMap(({ room, segments }) =>
+      segments.map(({ segment, body }) => ({ room, segment, body: Buffer.from(body).toString('base64') })),
+    ),
+  )
+
+const heads = (batch: Batch) =>
+  over(
+    'log-heads',
+    `update room set head_version = x.version, forward_extremities = x.extremities, state = x.state,
+       next_segment = x.next_segment, notify_count = x.notify_count, highlight_count = x.highlight_count,
+       last_activity_ts = x.last_activity_ts
+     from json_to_recordset($1) as x (room int, version bigint, extremities bigint[], state bigint, next_segment bigint,
+       notify_count bigint, highlight_count bigint, last_activity_ts bigint)
+     where room.room = x.room`,
+    batch.lanes.map(({ room, changes, nextSegment }) => {
+      const { head } = changes.at(-1)!
+      return {
+        room,
+        version: head.version,
+        extremities: head.forwardExtremities,
+        state: head.state,
+        next_segment: nextSegment,
+        notify_count: head.notifyCount,
+        highlight_count: head.highlightCount,
+        last_activity_ts: head.lastActivityTs,
+      }
+    }),
+  )
+
+const summaryColumns = [
+  'name',
+  'topic',
+  'avatar_url',
+  'canonical_alias',
+  'join_rule',
+  'history_visibility',
+  'guest_access',
+  'encryption',
+  'room_type',
+  'tombstone_event_id',
+  'joined_members',
+  'invited_members',
+] as const
+
+/** `in_directory` is not the log writer's (src/store/directory.ts); a new room brings its first value. */
+const summaries = (batch: Batch) =>
+  over(
+    'log-summaries',
+    `insert into room_summary (room, in_directory, ${summaryColumns.join(', ')})
+     select room, in_directory, ${summaryColumns.join(', ')} from json_to_recordset($1) as x (room int, in_directory boolean, name text, topic text, avatar_url text,
+       canonical_alias text, join_rule text, history_visibility text, guest_access text, encryption text, room_type text,
+       tombstone_event_id text, joined_members int, invited_members int)
+     on conflict (room) do update set ${summaryColumns.map((column) => `${column} = excluded.${column}`).join(', ')}`,
+    batch.lanes.flatMap(({ room, changes }) => {
+      const summary = changes.findLast((change) => change.summary !== undefined)?.summary
+      return summary === undefined ? [] : [{ room, ...summary }]
+    }),
+  )
+
+const stateChanges = (facts: readonly Fact[]) =>
+  over(
+    'log-state-changes',
+    `insert into state_change (room, position, state_before, state_after, cause)
+     select room, position, before, after, cause
+     from json_to_recordset($1) as x (room int, position bigint, before bigint, after bigint, cause bigint)`,
+    ofKind(facts, 'state-change'),
+  )
+
+/** The membership that ends goes to past_membership, with those that began and ended within the batch. */
+function memberships(facts: readonly Fact[]): QueryConfig | undefined {
+  const changes = ofKind(facts, 'membership')
+  const key = (fact: MembershipFact) => `${fact.room}:${fact.user}`
+  const first = new Map<string, MembershipFact>()
+  const last = new Map<string, MembershipFact>()
+  const past: object[] = []
+  for (const change of changes) {
+    const before = last.get(key(change))
+    if (before === undefined) first.set(key(change), change)
+    else past.push({ ...pastRow(before), to_position: change.position })
+    last.set(key(change), change)
+  }
+  const rows = [...last].map(([id, fact]) => ({
+    room: fact.room,
+    user_id: fact.user,
+    membership: fact.membership,
+    event: fact.event,
+    position: fact.position,
+    first: first.get(id)!.position,
+    sender: fact.sender,
+    stripped_state: fact.strippedState,
+  }))
+  if (rows.length === 0) return undefined
+  return {
+    name: 'log-memberships',
+    text: `
+      with input as materialized (
+        select * from json_to_recordset($1) as x (room int, user_id text, membership text, event bigint, position bigint,
+          first bigint, sender text, stripped_state text)
+      ), ended as (
+        insert into past_membership (room, user_id, from_position, to_position, membership, event)
+        select room, user_id, membership.position, input.first, membership.membership, membership.event
+        from membership join input using (room, user_id)
+        union all
+        select * from json_to_recordset($2) as y (room int, user_id text, from_position bigint, to_position bigint,
+          membership text, event bigint)
+      )
+      insert into membership (room, user_id, membership, event, position, sender, stripped_state)
+      select room, user_id, membership, event, position, sender, stripped_state from input
+      on conflict (user_id, room) do update set membership = excluded.membership, event = excluded.event,
+        position = excluded.position, sender = excluded.sender, stripped_state = excluded.stripped_state, forgotten = false`,
+    values: [JSON.stringify(rows), JSON.stringify(past)],
+  }
+}
+
+const pastRow = (fact: MembershipFact) => ({
+  room: fact.room,
+  user_id: fact.user,
+  from_position: fact.position,
+  membership: fact.membership,
+  event: fact.event,
+})
+
+const highlights = (facts: readonly Fact[]) =>
+  over(
+    'log-highlights',
+    `insert into highlight (room, user_id, event, position)
+     select room, "user", event, position from json_to_recordset($1) as x (room int, "user" text, event bigint, position bigint)`,
+    lastOfEach(ofKind(facts, 'highlight'), (fact: HighlightFact) => `${fact.room}:${fact.position}:${fact.user}`),
+  )
+
+const transactions = (events: readonly NewEvent[]) =>
+  over(
+    'log-transactions',
+    `insert into client_transaction (device, key, transaction_id, room, event, created_ts)
+     select device, decode(key, 'hex'), transaction_id, room, event, created_ts
+     from json_to_recordset($1) as x (device bigint, key text, transaction_id text, room int, event bigint, created_ts bigint)`,
+    events.flatMap(({ transaction, stored }) =>
+      transaction === undefined
+        ? []
+        : [
+            {
+              device: transaction.device,
+              key: transaction.key,
+              transaction_id: transaction.transactionId,
+              room: stored.room,
+              event: stored.number,
+              created_ts: stored.event.originServerTs,
+            },
+          ],
+    ),
+  )
+
+const redactions = (events: readonly NewEvent[]) =>
+  over(
+    'log-redactions',
+    `with input as materialized (
+       select * from json_to_recordset($1) as x (room int, event bigint, redacted_by bigint, body text)
+     ), texts as (
+       update event_text set body = input.body from input
+       where event_text.room = input.room and event_text.event = input.event
+     )
+     update event set redacted_by = input.redacted_by from input where event.room = input.room and event.event = input.event`,
+    lastOfEach(
+      events.flatMap(({ redaction, stored }) =>
+        redaction === undefined
+          ? []
+          : [{ room: stored.room, event: redaction.target.number, redacted_by: stored.number, body: redaction.text }],
+      ),
+      (row) => `${row.room}:${row.event}`,
+    ),
+  )
+
+const receipts = (facts: readonly Fact[]) =>
+  over(
+    'log-receipts',
+    `insert into receipt (room, user_id, receipt_type, thread_id, event_id, event, ts, position, notify_count, highlight_count)
+     select room, "user", type, "threadId", "eventId", event, ts, position, "notifyCount", "highlightCount"
+     from json_to_recordset($1) as x (room int, "user" text, type text, "threadId" text, "eventId" text, event bigint,
+       ts bigint, position bigint, "notifyCount" bigint, "highlightCount" bigint)
+     on conflict (room, user_id, receipt_type, thread_id) do update set event_id = excluded.event_id,
+       event = excluded.event, ts = excluded.ts, position = excluded.position, notify_count = excluded.notify_count,
+       highlight_count = excluded.highlight_count`,
+    lastOfEach(ofKind(facts, 'receipt'), (fact: ReceiptFact) =>
+      JSON.stringify([fact.room, fact.user, fact.type, fact.threadId]),
+    ),
+  )
+
+const accountData = (facts: readonly Fact[]) =>
+  over(
+    'log-account-data',
+    `insert into account_data (user_id, room, type, content, position)
+     select "user", room, type, content, position
+     from json_to_recordset($1) as x ("user" text, room int, type text, content text, position bigint)
+     on conflict (user_id, room, type) do update set content = excluded.content, position = excluded.position`,
+    lastOfEach(ofKind(facts, 'account-data'), (fact: AccountDataFact) => JSON.stringify([fact.user, fact.room, fact.type])),
+  )
+
+const toDevice = (facts: readonly Fact[]) =>
+  over(
+    'log-to-device',
+    `insert into to_device (device, position, sender, type, content)
+     select device, position, sender, type, content
+     from json_to_recordset($1) as x (device bigint, position bigint, sender text, type text, content text)`,
+    ofKind(facts, 'to-device') satisfies ToDeviceFact[],
+  )
+
+const deviceLists = (facts: readonly Fact[]) =>
+  over(
+    'log-device-lists',
+    `insert into device_list_change (user_id, position)
+     select "user", position from json_to_recordset($1) as x ("user" text, position bigint)
+     on conflict (user_id) do update set position = excluded.position`,
+    lastOfEach(ofKind(facts, 'device-list'), (fact: DeviceListFact) => fact.user),
+  )

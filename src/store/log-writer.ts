@@ -1,0 +1,557 @@
+/**
+ * The one who writes the log. Requests do not open transactions: they hand a prepared change over and wait for its
+ * promise. The writer takes all that waits, writes it as one transaction of a few multi-row statements, and resolves the
+ * promises after the commit, while the next batch gathers. There is no timer: it flushes whenever its lane is free.
+ *
+ * Positions are handed out and committed in one order, across processes too. A transaction that takes positions first
+ * takes the log's advisory lock, as a statement of its own and before any row lock, in READ COMMITTED: a statement that
+ * locks and reads at once reads with a snapshot from before the lock. A rollback leaves a hole; holes are normal. The
+ * lock of a frozen process is freed by `idle_in_transaction_session_timeout`.
+ *
+ * Under the lock the heads of the batch's rooms are compared with what their changes were built on. A room whose head
+ * was moved by another process is rebuilt there and then, so that no process can be starved by another.
+ *
+ * What can go wrong, and what then is true:
+ * - a statement fails: the batch is split by room and tried again, so that one bad change fails alone; a room's chain
+ *   stops at its first failure and the rest of it is rebuilt.
+ * - the connection is lost: reconnect, take the lock, ask Postgres whether the transaction was committed.
+ * - the database stays away: all that waits is refused (503), rooms forget what was pending, and once it is back the log
+ *   is read from where it was left.
+ */
+import { randomUUID } from 'node:crypto'
+import pg from 'pg'
+import type { EventNumber, Position, RoomNumber, StateReference } from '../protocol/numbers.js'
+import type { Fact, Membership, NewFact } from './facts.js'
+import type { Log } from './log.js'
+import type { StoredEvent } from './stored-event.js'
+import { statements, type Batch } from './log-statements.js'
+
+/** An event to be written, with what it causes. */
+export interface NewEvent {
+  readonly stored: StoredEvent
+  readonly stateChange?: { readonly before: StateReference; readonly after: StateReference }
+  readonly membership?: { readonly user: string; readonly membership: Membership; readonly sender: string; readonly strippedState?: string }
+  /** Local users whom it highlights, beyond those whom it highlights by the room-wide count. */
+  readonly highlights: readonly string[]
+  readonly transaction?: ClientTransaction
+  /** The event this one redacts, with what is left of it. */
+  readonly redaction?: { readonly target: StoredEvent; readonly event: StoredEvent['event']; readonly text: string }
+}
+
+export interface ClientTransaction {
+  readonly device: number
+  /** 16 bytes, hex. */
+  readonly key: string
+  readonly transactionId: string
+}
+
+export interface Head {
+  /** Grows by one with every change. */
+  readonly version: number
+  readonly forwardExtremities: readonly EventNumber[]
+  readonly state: StateReference
+  readonly notifyCount: number
+  readonly highlightCount: number
+  readonly lastActivityTs: number
+}
+
+export interface RoomSummary {
+  readonly name: string | null
+  readonly topic: string | null
+  readonly avatar_url: string | null
+  readonly canonical_alias: string | null
+  readonly join_rule: string | null
+  readonly history_visibility: string | null
+  readonly guest_access: string | null
+  readonly encryption: string | null
+  readonly room_type: string | null
+  readonly tombstone_event_id: string | null
+  readonly joined_members: number
+  readonly invited_members: number
+  readonly in_directory: boolean
+}
+
+/** A change of one room: its events in order, all or none. */
+export interface RoomChange {
+  /** The version of the head it was built on. */
+  readonly builtOn: number
+  readonly events: readonly NewEvent[]
+  readonly head: Head
+  /** Given when it changed. */
+  readonly summary?: RoomSummary
+  /** Given by the change that makes the room. */
+  readonly created?: { readonly roomId: string; readonly version: string; readonly creationEvent: EventNumber }
+}
+
+export class RoomEntry {
+  readonly kind = 'room'
+  /** Set by the lane when it (re)builds the entry. */
+  change: RoomChange | undefined
+  /** Set instead of a change when it can no longer be built, for instance because the sender was banned meanwhile. */
+  refusal: unknown
+  /** Set when the client's transaction had been written already: the event it made. */
+  duplicateOf: EventNumber | undefined
+  readonly done: Promise<void>
+  resolve!: () => void
+  reject!: (cause: unknown) => void
+
+  constructor(readonly lane: RoomLane) {
+    this.done = new Promise((resolve, reject) => {
+      this.resolve = resolve
+      this.reject = reject
+    })
+    this.done.catch(() => undefined)
+  }
+}
+
+export interface FactsEntry {
+  readonly kind: 'facts'
+  readonly facts: readonly NewFact[]
+  resolve: (position: Position) => void
+  reject: (cause: unknown) => void
+}
+
+/** What the writer knows of a room in memory (src/room/room.ts). */
+export interface RoomLane {
+  readonly room: RoomNumber
+  /** What is pending was built on a head that is gone. */
+  readonly isStale: boolean
+  /** The segments that are not known to be committed, all closed, and the number of the next one. */
+  uncommittedSegments(): { readonly segments: readonly { segment: number; body: Uint8Array }[]; readonly nextSegment: number }
+  /**
+   * Builds again what is pending in the room, in order, on the head as the database has it. Called with the log's lock
+   * held: nobody can move the head meanwhile. An entry that can no longer be built gets a refusal.
+   */
+  rebuild(): Promise<void>
+  /** The entries are committed, with the segments handed out last. */
+  committed(entries: readonly RoomEntry[]): void
+  /** What was pending is gone: the room is read anew before it is used again. */
+  reset(): void
+}
+
+/** The database is away or full. The endpoints answer 503. */
+export class DatabaseUnavailable extends Error {
+  override readonly name = 'DatabaseUnavailable'
+}
+
+export interface LogWriterOptions {
+  readonly connect: () => pg.Client
+  readonly log: Log
+  /** Facts with after < position <= upTo, as other processes wrote them. */
+  readonly factsBetween: (after: Position, upTo: Position) => Promise<Fact[]>
+  readonly newestPosition: () => Promise<Position>
+  /** Told of every batch after its commit: to notify other processes. */
+  readonly onCommit: (newest: Position) => void
+  readonly logger: { warn(fields: object, message: string): void; error(fields: object, message: string): void }
+  /** How long the database may be away before what waits is refused, in ms. */
+  readonly patience?: number
+}
+
+/** A batch is bounded so that one transaction stays short for other processes. */
+const maxBatch = 500
+/** 'Hearth log' in ASCII digits of its own: any number will do, as long as nobody else takes it. */
+const logLock = 4_704_129
+
+type Entry = RoomEntry | FactsEntry
+
+export class LogWriter {
+  private waiting: Entry[] = []
+  private running: Promise<void> | undefined
+  private client: pg.Client | undefined
+  /** Facts become readable in one order: held from before a commit until its facts are published. */
+  private publishing: Promise<void> = Promise.resolve()
+  private closed = false
+
+  constructor(private readonly options: LogWriterOptions) {}
+
+  /** The entry's change must be built. Entries of a room are written in the order in which they are handed over. */
+  submit(entry: RoomEntry): void {
+    this.enqueue(entry)
+  }
+
+  /** Facts of users, all or none. Resolves with the newest of their positions, after the commit. */
+  write(facts: readonly NewFact[]): Promise<Position> {
+    return new Promise((resolve, reject) => this.enqueue({ kind: 'facts', facts, resolve, reject }))
+  }
+
+  private enqueue(entry: Entry): void {
+    if (this.closed) return entry.reject(new DatabaseUnavailable('The server is shutting down'))
+    this.waiting.push(entry)
+    // Those who are handed over in the same turn of the event loop go together.
+    this.running ??= new Promise<void>((resolve) => setImmediate(resolve)).then(() => this.drain())
+  }
+
+  private async drain(): Promise<void> {
+    try {
+      while (this.waiting.length > 0) await this.flush(this.waiting.splice(0, maxBatch))
+    } finally {
+      this.running = undefined
+      if (this.waiting.length > 0) this.running = this.drain()
+    }
+  }
+
+  /** Waits for what was handed over, then ends. Nothing is taken afterwards. */
+  async close(): Promise<void> {
+    this.closed = true
+    while (this.running !== undefined) await this.running
+    await this.publishing
+    await this.client?.end().catch(() => undefined)
+    this.client = undefined
+  }
+
+  /** Makes readable what other processes committed up to a position they told us of, or up to the newest there is. */
+  async catchUp(upTo?: Position): Promise<void> {
+    await this.exclusively(async () => {
+      const newest = upTo ?? (await this.options.newestPosition())
+      if (newest > this.options.log.published) await this.publishForeign(newest)
+    })
+  }
+
+  private async publishForeign(upTo: Position): Promise<void> {
+    const { log } = this.options
+    log.publish(await this.options.factsBetween(log.published, upTo), upTo, 'elsewhere')
+  }
+
+  private async exclusively<T>(task: () => Promise<T>): Promise<T> {
+    const before = this.publishing
+    let release!: () => void
+    this.publishing = new Promise((resolve) => (release = resolve))
+    await before
+    try {
+      return await task()
+    } finally {
+      release()
+    }
+  }
+
+  private async flush(entries: readonly Entry[]): Promise<void> {
+    try {
+      await this.exclusively(() => this.writeWhole(entries))
+    } catch (cause) {
+      if (cause instanceof DatabaseUnavailable || isOutOfResources(cause)) return this.refuse(entries, cause)
+      await this.isolate(entries, cause)
+    }
+  }
+
+  private refuse(entries: readonly Entry[], cause: unknown): void {
+    this.options.logger.error({ err: cause, entries: entries.length }, 'the database did not take a batch')
+    for (const lane of lanesOf(entries)) lane.reset()
+    for (const entry of entries) entry.reject(cause)
+  }
+
+  /** A batch failed: by room first, then, in the room that fails, one by one until the first failure. */
+  private async isolate(entries: readonly Entry[], cause: unknown): Promise<void> {
+    const groups = groupsOf(entries)
+    if (groups.length > 1) {
+      for (const group of groups) await this.flush(group)
+      return
+    }
+    const [first, ...rest] = entries
+    if (first === undefined) return
+    if (rest.length === 0) {
+      this.options.logger.error({ err: cause }, 'a change could not be written')
+      for (const lane of lanesOf(entries)) lane.reset()
+      return first.reject(cause)
+    }
+    await this.flush([first])
+    await this.flush(rest)
+  }
+
+  /** One transaction, tried again when the connection is lost, until it is certain whether it was committed. */
+  private async writeWhole(entries: readonly Entry[]): Promise<void> {
+    const deadline = Date.now() + (this.options.patience ?? 8_000)
+    let attempt: Attempt | undefined
+    for (;;) {
+      try {
+        const client = await this.connected()
+        if (attempt?.commitSent === true && (await this.wasCommitted(client, attempt))) {
+          return await this.afterCommit(attempt)
+        }
+        attempt = new Attempt(entries)
+        await this.transaction(client, attempt)
+        return await this.afterCommit(attempt)
+      } catch (cause) {
+        if (!isConnectionLost(cause)) {
+          await this.client?.query('rollback').catch(() => this.disconnect())
+          throw cause
+        }
+        this.disconnect()
+        if (Date.now() > deadline) throw new DatabaseUnavailable('The database is not available', { cause })
+        this.options.logger.warn({ err: cause }, 'lost the database; trying again')
+        await new Promise((resolve) => setTimeout(resolve, 200))
+      }
+    }
+  }
+
+  private async connected(): Promise<pg.Client> {
+    if (this.client !== undefined) return this.client
+    const client = this.options.connect()
+    client.on('error', () => this.disconnect(client))
+    await client.connect()
+    await client.query(
+      `set idle_in_transaction_session_timeout = '2s'; set lock_timeout = 0; set application_name = 'hearth log writer'`,
+    )
+    // What others wrote while we were away, and what we wrote without hearing the answer.
+    this.client = client
+    return client
+  }
+
+  private disconnect(client = this.client): void {
+    if (client === undefined) return
+    if (this.client === client) this.client = undefined
+    client.end().catch(() => undefined)
+  }
+
+  private async wasCommitted(client: pg.Client, attempt: Attempt): Promise<boolean> {
+    await this.begin(client)
+    const { rows } = await client.query<{ status: string | null }>('select pg_xact_status($1::xid8) as status', [
+      attempt.transactionId,
+    ])
+    await client.query('rollback')
+    return rows[0]?.status === 'committed'
+  }
+
+  private async begin(client: pg.Client): Promise<void> {
+    // Two statements of one simple query: the lock is taken before the next statement's snapshot is.
+    await client.query(`begin isolation level read committed; select pg_advisory_xact_lock(${logLock})`)
+  }
+
+  private async transaction(client: pg.Client, attempt: Attempt): Promise<void> {
+    await this.begin(client)
+    const check = await this.check(client, attempt)
+    attempt.transactionId = check.xid
+    await settleDuplicates(attempt, check.done)
+    await this.rebuildMoved(attempt, check.heads)
+    const batch = attempt.prepare(check.last)
+    if (batch.positions === 0 && attempt.isEmpty) {
+      await client.query('rollback')
+      return
+    }
+    const sent = statements(batch).map((statement) => client.query(statement))
+    attempt.commitSent = true
+    const commit = client.query('commit')
+    const results = await Promise.allSettled(sent)
+    const failure = results.find((result) => result.status === 'rejected')
+    const committed = await settled(commit)
+    if (failure !== undefined) {
+      attempt.commitSent = committed instanceof Error && isConnectionLost(committed)
+      throw failure.reason
+    }
+    if (committed instanceof Error) throw committed
+  }
+
+  private async check(client: pg.Client, attempt: Attempt): Promise<Check> {
+    const keys = attempt.transactions()
+    const { rows } = await client.query<{
+      heads: [RoomNumber, number][] | null
+      done: [number, string, EventNumber][] | null
+      last: Position
+      xid: string
+    }>({
+      name: 'log-check',
+      text: `
+        with heads as materialized (
+          select room, head_version from room where room = any($1::int[]) order by room for update
+        )
+        select
+          (select json_agg(json_build_array(room, head_version)) from heads) as heads,
+          (select json_agg(json_build_array(device, encode(key, 'hex'), event)) from client_transaction
+           join json_to_recordset($2) as asked (d bigint, k text) on device = d and key = decode(k, 'hex')) as done,
+          setval('log_position', nextval('log_position') + $3::bigint) as last,
+          pg_current_xact_id()::text as xid`,
+      values: [attempt.rooms(), JSON.stringify(keys), Math.max(0, attempt.wantedPositions() - 1)],
+    })
+    const row = rows[0]!
+    return { heads: new Map(row.heads ?? []), done: row.done ?? [], last: row.last, xid: row.xid }
+  }
+
+  private async rebuildMoved(attempt: Attempt, heads: ReadonlyMap<RoomNumber, number>): Promise<void> {
+    for (const [lane, entries] of attempt.byLane) {
+      const first = entries[0]?.change
+      if (first === undefined || first.created !== undefined) continue
+      if (lane.isStale || heads.get(lane.room) !== first.builtOn) await lane.rebuild()
+    }
+  }
+
+  private async afterCommit(attempt: Attempt): Promise<void> {
+    const { log } = this.options
+    const { first, last, facts } = attempt
+    if (first !== undefined && last !== undefined) {
+      const gap = (first - 1) as Position
+      // Before a position is published, what others committed below it is loaded.
+      if (gap > log.published) await this.publishForeign(gap)
+    }
+    for (const [lane, entries] of attempt.byLane) lane.committed(entries.filter((entry) => entry.change !== undefined))
+    if (last !== undefined) {
+      log.publish(facts, last, 'here')
+      this.options.onCommit(last)
+    }
+    attempt.settle()
+  }
+}
+
+interface Check {
+  readonly heads: ReadonlyMap<RoomNumber, number>
+  readonly done: readonly [device: number, key: string, event: EventNumber][]
+  readonly last: Position
+  readonly xid: string
+}
+
+/** One try at writing a batch: which entries take part, and what came of them. */
+class Attempt {
+  readonly byLane: Map<RoomLane, RoomEntry[]>
+  readonly facts: Fact[] = []
+  first: Position | undefined
+  last: Position | undefined
+  transactionId = ''
+  commitSent = false
+  /** Positions that were asked for; rebuilding can only need fewer. */
+  readonly allocated: number
+  private readonly factPositions = new Map<FactsEntry, Position>()
+  constructor(readonly entries: readonly Entry[]) {
+    this.byLane = new Map()
+    for (const entry of entries) {
+      if (entry.kind !== 'room' || entry.duplicateOf !== undefined || entry.change === undefined) continue
+      const entriesOfLane = this.byLane.get(entry.lane)
+      if (entriesOfLane === undefined) this.byLane.set(entry.lane, [entry])
+      else entriesOfLane.push(entry)
+    }
+    this.allocated = this.wantedPositions()
+  }
+
+  get isEmpty(): boolean {
+    return this.facts.length === 0
+  }
+
+  rooms(): RoomNumber[] {
+    return [...this.byLane.keys()].map((lane) => lane.room)
+  }
+
+  transactions(): { d: number; k: string }[] {
+    const keys: { d: number; k: string }[] = []
+    for (const entries of this.byLane.values()) {
+      for (const { change } of entries) {
+        for (const { transaction } of change?.events ?? []) {
+          if (transaction !== undefined) keys.push({ d: transaction.device, k: transaction.key })
+        }
+      }
+    }
+    return keys
+  }
+
+  wantedPositions(): number {
+    let count = 0
+    for (const entry of this.entries) {
+      if (entry.kind === 'facts') count += entry.facts.length
+      else count += entry.change?.events.length ?? 0
+    }
+    return count
+  }
+
+  /** Gives every event and fact its position and gathers the rows. Rebuilt entries have as many events as before. */
+  prepare(last: Position): Batch {
+    this.facts.length = 0
+    const wanted = this.wantedPositions()
+    if (wanted > this.allocated) throw new Error('a change grew while it was rebuilt')
+    let next = last - Math.max(1, wanted) + 1
+    const take = () => next++ as Position
+    this.first = wanted === 0 ? undefined : (next as Position)
+    for (const entry of this.entries) {
+      if (entry.kind === 'facts') this.placeFacts(entry, take)
+      else if (entry.change !== undefined && entry.duplicateOf === undefined) this.placeEvents(entry.change, take)
+    }
+    this.last = this.first === undefined ? undefined : ((next - 1) as Position)
+    const lanes = [...this.byLane].flatMap(([lane, entries]) => {
+      const changes = entries.flatMap((entry) => entry.change ?? [])
+      return changes.length === 0 ? [] : [{ room: lane.room, changes, ...lane.uncommittedSegments() }]
+    })
+    return { positions: wanted, facts: this.facts, lanes }
+  }
+
+  private placeFacts(entry: FactsEntry, take: () => Position): void {
+    for (const fact of entry.facts) {
+      const position = take()
+      this.facts.push({ ...fact, position } as Fact)
+      this.factPositions.set(entry, position)
+    }
+  }
+
+  private placeEvents(change: RoomChange, take: () => Position): void {
+    for (const { stored, stateChange, membership, highlights } of change.events) {
+      const position = take()
+      stored.position = position
+      stored.anchor = position
+      stored.minor = 0
+      const { room, number: event } = stored
+      this.facts.push({ kind: 'event', position, room, event: stored })
+      if (stateChange !== undefined) this.facts.push({ kind: 'state-change', position, room, cause: event, ...stateChange })
+      if (membership !== undefined) {
+        this.facts.push({ kind: 'membership', position, room, event, strippedState: undefined, ...membership })
+      }
+      for (const user of highlights) this.facts.push({ kind: 'highlight', position, room, user, event })
+    }
+  }
+
+  settle(): void {
+    for (const entry of this.entries) {
+      if (entry.kind === 'facts') entry.resolve(this.factPositions.get(entry) ?? (0 as Position))
+      else if (entry.refusal !== undefined) entry.reject(entry.refusal)
+      else entry.resolve()
+    }
+  }
+}
+
+/** Entries whose client transaction was already written by another process leave the batch; the chain is built again without them. */
+async function settleDuplicates(attempt: Attempt, done: Check['done']): Promise<void> {
+  if (done.length === 0) return
+  const written = new Map(done.map(([device, key, event]) => [`${device}:${key}`, event]))
+  for (const [lane, entries] of attempt.byLane) {
+    const kept = entries.filter((entry) => {
+      entry.duplicateOf = duplicateOf(entry, written)
+      return entry.duplicateOf === undefined
+    })
+    if (kept.length === entries.length) continue
+    for (const entry of entries) if (entry.duplicateOf !== undefined) entry.change = undefined
+    attempt.byLane.set(lane, kept)
+    await lane.rebuild()
+  }
+}
+
+function duplicateOf(entry: RoomEntry, written: ReadonlyMap<string, EventNumber>): EventNumber | undefined {
+  for (const { transaction } of entry.change?.events ?? []) {
+    const event = transaction && written.get(`${transaction.device}:${transaction.key}`)
+    if (event !== undefined) return event
+  }
+  return undefined
+}
+
+const lanesOf = (entries: readonly Entry[]): Set<RoomLane> =>
+  new Set(entries.flatMap((entry) => (entry.kind === 'room' ? [entry.lane] : [])))
+
+function groupsOf(entries: readonly Entry[]): Entry[][] {
+  const groups = new Map<unknown, Entry[]>()
+  for (const entry of entries) {
+    const key = entry.kind === 'room' ? entry.lane : entry
+    const group = groups.get(key)
+    if (group === undefined) groups.set(key, [entry])
+    else group.push(entry)
+  }
+  return [...groups.values()]
+}
+
+const settled = (promise: Promise<unknown>): Promise<unknown> => promise.then(() => undefined, (cause: unknown) => cause)
+
+const codeOf = (cause: unknown): string => String((cause as { code?: unknown } | null)?.code ?? '')
+
+/** Lost before or during a statement; also when Postgres ended the session: shutdown, restart, the idle timeout. */
+export function isConnectionLost(cause: unknown): boolean {
+  const code = codeOf(cause)
+  if (/^(08|57P0|25P03)/.test(code)) return true
+  if (/^(ECONN|EPIPE|ENOENT|ETIMEDOUT|EHOSTUNREACH)/.test(code)) return true
+  return cause instanceof Error && /Connection terminated|not queryable|Client has encountered/.test(cause.message)
+}
+
+/** Disk full, out of memory, too many connections, internal errors: the next batch would fail alike. */
+const isOutOfResources = (cause: unknown): boolean => /^(53|58|XX)/.test(codeOf(cause))
+
+export const newLogEpoch = (): string => randomUUID()

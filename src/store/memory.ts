@@ -1,0 +1,37 @@
+/**
+ * What this process keeps in memory of the database, bounded together by CACHE_MB. Everything here can be dropped at any
+ * time and read again. Sizes are estimates of what an entry costs the heap, in bytes.
+ */
+import { LRUCache } from 'lru-cache'
+import type { EventNumber, RoomNumber, StateKeyNumber } from '../protocol/numbers.js'
+import type { StoredEvent } from './stored-event.js'
+
+export interface Memory {
+  readonly events: LRUCache<EventNumber, StoredEvent>
+  /** Bodies of state segments, by `room:segment` as one number (see segmentKey). */
+  readonly segments: LRUCache<number, Uint8Array>
+  readonly stateKeys: LRUCache<string, StateKeyNumber>
+  /** For the ring of recent facts, which bounds itself. */
+  readonly ringBytes: number
+  /** For the views of syncing users and the heads of rooms, which bound themselves. */
+  readonly viewBytes: number
+  readonly roomBytes: number
+}
+
+/** A room's number and a segment's in one number: 2^22 rooms of 2^31 segments fit exactly; beyond that keys stay unique up to 2^53. */
+export const segmentKey = (room: RoomNumber, segment: number): number => room * 2 ** 31 + segment
+
+export function createMemory(megabytes: number): Memory {
+  const bytes = megabytes * 1024 * 1024
+  return {
+    events: new LRUCache({ maxSize: bytes * 0.3, sizeCalculation: sizeOfEvent }),
+    segments: new LRUCache({ maxSize: bytes * 0.25, sizeCalculation: (body) => body.byteLength + 200 }),
+    stateKeys: new LRUCache({ maxSize: bytes * 0.1, sizeCalculation: (_number, key) => key.length * 2 + 150 }),
+    ringBytes: bytes * 0.15,
+    viewBytes: bytes * 0.1,
+    roomBytes: bytes * 0.1,
+  }
+}
+
+/** The text, the parsed PDU (about three times its text) and, once it was sent to somebody, the client format. */
+export const sizeOfEvent = (event: StoredEvent): number => event.text.length * 5 + 600

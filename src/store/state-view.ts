@@ -1,0 +1,80 @@
+/**
+ * Synchronous looks into the states of one room. A look at what is not in memory throws `Missing`; what that loads is
+ * held by the view until it is thrown away, so that a small cache makes work slower and never stuck.
+ */
+import type { EventNumber, RoomNumber, StateKeyNumber, StateReference } from '../protocol/numbers.js'
+import { lookUp, type Segments, type TrieWork } from '../protocol/state-trie.js'
+import { Missing } from './missing.js'
+import { stateKeyOf } from './state-keys.js'
+import type { StoredEvent } from './stored-event.js'
+import type { Stores } from './stores.js'
+
+export class StateView {
+  private readonly heldSegments = new Map<number, Uint8Array>()
+  private readonly heldEvents = new Map<EventNumber, StoredEvent>()
+  private readonly heldKeys = new Map<string, StateKeyNumber | undefined>()
+  readonly segments: Segments
+
+  /** `uncommitted` answers for what is not in the database yet. */
+  constructor(
+    private readonly stores: Stores,
+    readonly room: RoomNumber,
+    private readonly uncommitted?: {
+      segment(segment: number): Uint8Array | undefined
+      event(number: EventNumber): StoredEvent | undefined
+    },
+  ) {
+    const committed = stores.states.segments(room)
+    this.segments = {
+      identityKey: committed.identityKey,
+      get: (segment) => uncommitted?.segment(segment) ?? this.heldSegments.get(segment) ?? committed.get(segment),
+    }
+  }
+
+  /** Lets go of what was loaded for the work that is done. */
+  release(): void {
+    if (this.heldSegments.size > 0) this.heldSegments.clear()
+    if (this.heldEvents.size > 0) this.heldEvents.clear()
+    if (this.heldKeys.size > 0) this.heldKeys.clear()
+  }
+
+  /** The event of a state at a key. */
+  stateEvent(state: StateReference, type: string, key: string): StoredEvent | undefined {
+    const number = this.eventNumber(state, type, key)
+    return number === undefined ? undefined : this.event(number)
+  }
+
+  eventNumber(state: StateReference, type: string, key: string): EventNumber | undefined {
+    const interned = this.key(type, key)
+    return interned === undefined ? undefined : this.run(lookUp(this.segments, state, interned))
+  }
+
+  /** The result of trie work, all of whose segments must be at hand. */
+  run<T>(work: TrieWork<T>): T {
+    const step = work.next()
+    if (step.done === true) return step.value
+    throw new Missing(() => this.stores.states.load(this.room, step.value, this.heldSegments))
+  }
+
+  /** undefined: no event ever had this key when it was looked up. */
+  key(type: string, key: string): StateKeyNumber | undefined {
+    const known = this.stores.keys.known(type, key)
+    if (known !== undefined) return known
+    const name = stateKeyOf([type, key])
+    if (this.heldKeys.has(name)) return this.heldKeys.get(name)
+    throw new Missing(async () => {
+      const found = await this.stores.keys.find([[type, key]])
+      this.heldKeys.set(name, found.get(name))
+    })
+  }
+
+  event(number: EventNumber): StoredEvent {
+    const event = this.uncommitted?.event(number) ?? this.stores.events.known(number) ?? this.heldEvents.get(number)
+    if (event !== undefined) return event
+    throw new Missing(async () => {
+      const loaded = (await this.stores.events.events(this.room, [number])).get(number)
+      if (loaded === undefined) throw new Error(`event ${number} of room ${this.room} is not there`)
+      this.heldEvents.set(number, loaded)
+    })
+  }
+}
