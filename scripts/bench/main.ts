@@ -1,0 +1,97 @@
+/** `npm run bench`: measures Matrix homeservers on this machine over the plain client-server API. See README.md beside this file. */
+
+import { Command, InvalidArgumentError, Option } from 'commander'
+import { run, type RunOptions } from './run.js'
+import type { Scenario } from './scenario.js'
+import { fanOut, type FanOutOptions } from './scenarios/fan-out.js'
+import { idle, type IdleOptions } from './scenarios/idle.js'
+import { initialSync, type InitialSyncOptions } from './scenarios/initial-sync.js'
+import { joinStorm, type JoinStormOptions } from './scenarios/join-storm.js'
+import { send, type SendOptions } from './scenarios/send.js'
+import { UsageError } from './target.js'
+
+/** A whole number from `least` to `most`. */
+function wholeNumber(least: number, most: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text)
+    if (/^\d+$/.test(text) && value >= least && value <= most) return value
+    throw new InvalidArgumentError(`a whole number from ${least} to ${most} is needed`)
+  }
+}
+
+function wholeNumbers(text: string): number[] {
+  return text.split(',').map(wholeNumber(1, 100_000))
+}
+
+const collect = (value: string, values: readonly string[]) => [...values, value]
+const number = (flag: string, description: string, standard: number, least: number, most: number) =>
+  new Option(flag, description).default(standard).argParser(wholeNumber(least, most))
+
+const perTarget = `
+A --pid, --database-url or --shared-secret belongs to the target it names ("label=value"); without a name, to the first
+target that has none yet, in the order given. One --shared-secret without a name serves all targets.
+
+  npm run bench -- send --target hearth=http://localhost:8008 --target synapse=http://localhost:8108 \\
+    --pid hearth=1234 --pid synapse=5678 --database-url 'hearth=postgres://…' --shared-secret s3cret --floor
+
+Targets and databases must be on this machine (loopback or unix socket). Switch the servers' rate limits off.`
+
+function scenarioCommand<Options extends object>(scenario: Scenario<Options>, description: string): Command {
+  return new Command(scenario.name)
+    .description(description)
+    .option('--target <[label=]url>', 'a homeserver; may be given several times', collect, [])
+    .option('--pid <[label=]pid>', "a target's process: its memory and CPU time are read", collect, [])
+    .option('--database-url <[label=]url>', "a target's Postgres: its growth is read", collect, [])
+    .option('--shared-secret <[label=]secret>', 'register with it; otherwise by open registration', collect, [])
+    .option('--room-version <version>', 'of the rooms made, the same for all targets', '12')
+    .addOption(number('--rounds <n>', 'rounds per target, of which the medians are shown', 5, 1, 100))
+    .addOption(number('--seconds <n>', 'length of a round', 5, 1, 600))
+    .addOption(number('--max-minutes <n>', 'the whole run is stopped then', 60, 1, 600))
+    .option('--json', 'print all rounds as JSON', false)
+    .addHelpText('after', perTarget)
+    .action((options: Options & RunOptions) => run(scenario, options))
+}
+
+const program = new Command('bench')
+  .description('A load generator for Matrix homeservers on this machine')
+  .addCommand(
+    scenarioCommand<SendOptions>(send, 'clients send messages while all of them sync')
+      .addOption(number('--clients <n>', 'senders, each with one request under way', 64, 1, 5000))
+      .addOption(number('--rooms <n>', 'rooms they are spread over', 16, 1, 5000))
+      .option('--members <n,…>', 'fill the rooms up to n members; several sizes are compared', wholeNumbers, [])
+      .addOption(number('--body-bytes <n>', 'length of the message text', 400, 1, 30_000))
+      .option('--no-sync', 'the senders do not sync')
+      .option('--floor', 'also measure what the machine allows (needs a --database-url)', false),
+  )
+  .addCommand(
+    scenarioCommand<FanOutOptions>(fanOut, 'send until all members have it from /sync').addOption(
+      number('--members <n>', 'members of the room, all syncing', 100, 1, 10_000),
+    ),
+  )
+  .addCommand(
+    scenarioCommand<InitialSyncOptions>(initialSync, 'users who are in many rooms sync for the first time')
+      .addOption(number('--users <n>', 'users who sync', 8, 1, 1000))
+      .addOption(number('--rooms <n>', 'rooms that all of them are in', 20, 1, 5000))
+      .addOption(number('--members <n>', 'members of each room, the users among them', 20, 1, 10_000))
+      .addOption(number('--messages <n>', 'messages in each room', 20, 0, 1000))
+      .addOption(number('--concurrency <n>', 'syncs under way at a time', 1, 1, 100)),
+  )
+  .addCommand(
+    scenarioCommand<IdleOptions>(idle, 'long polls are held; memory of the server (needs --pid)')
+      .addOption(number('--polls <n>', 'long polls held, each over its own connection', 1000, 1, 50_000))
+      .addOption(number('--accounts <n>', 'at most so many accounts; the polls share them', 50_000, 1, 50_000))
+      .addOption(number('--room-size <n>', 'the accounts are in rooms of so many members (0: in none)', 10, 0, 1000)),
+  )
+  .addCommand(
+    scenarioCommand<JoinStormOptions>(joinStorm, 'accounts join one room; growth of the database')
+      .addOption(number('--joins <n>', 'accounts that join', 1000, 2, 100_000))
+      .addOption(number('--concurrency <n>', 'joins under way at a time', 8, 1, 256))
+      .option('--verbose', 'also the growth of each table', false),
+  )
+
+try {
+  await program.parseAsync()
+} catch (cause) {
+  console.error(cause instanceof Error ? cause.message : cause)
+  process.exitCode = cause instanceof UsageError ? 2 : 1
+}
