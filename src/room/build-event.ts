@@ -102,8 +102,7 @@ export function buildEvent(context: BuildContext, before: BuildingHead, draft: D
   })
   const highlights = localMembers(context, verdictOfPush.mentioned, draft.sender, lookUp)
   const stateKey = draft.stateKey === undefined ? undefined : internedKey(context, draft.type, draft.stateKey)
-  const stateAfter =
-    stateKey === undefined ? state : view.run(change(context.packer, state, [[stateKey, number]]))
+  const stateAfter = stateKey === undefined ? state : view.run(change(context.packer, state, [[stateKey, number]]))
 
   const finished = finish(context, pdu)
   const event: RoomEvent = {
@@ -168,7 +167,12 @@ function checkLimits({ type, stateKey, sender }: Draft): void {
   if (!fitsId(sender)) throw tooLarge('sender is larger than 255 bytes')
 }
 
-function pduOf(context: BuildContext, before: BuildingHead, draft: Draft, authEvents: readonly StoredEvent[]): JsonObject {
+function pduOf(
+  context: BuildContext,
+  before: BuildingHead,
+  draft: Draft,
+  authEvents: readonly StoredEvent[],
+): JsonObject {
   const { rules, roomId, server } = context
   const deepest = before.extremities.reduce((depth, event) => Math.max(depth, event.event.depth), 0)
   const redactsBeside = draft.redacts !== undefined && !rules.redactsInContent

@@ -13,7 +13,14 @@ import type { EventNumber, RoomNumber } from '../protocol/numbers.js'
 import type { RoomVersionRules } from '../protocol/room-versions.js'
 import type { SigningKey } from '../protocol/signing.js'
 import { FIRST_SEGMENT, SegmentPacker } from '../protocol/state-trie.js'
-import { RoomEntry, type Head, type LogWriter, type NewEvent, type RoomLane, type RoomSummary } from '../store/log-writer.js'
+import {
+  RoomEntry,
+  type Head,
+  type LogWriter,
+  type NewEvent,
+  type RoomLane,
+  type RoomSummary,
+} from '../store/log-writer.js'
 import { Missing, whenLoaded } from '../store/missing.js'
 import { readHead } from '../store/rooms.js'
 import { StateView } from '../store/state-view.js'
@@ -286,7 +293,11 @@ export class Room implements RoomLane {
     this.committedHead = undefined
     this.uncommitted.clear()
     this.handedOut = []
-    for (const entry of this.pending) void entry.done.then(() => this.forget(entry), () => this.forget(entry))
+    for (const entry of this.pending)
+      void entry.done.then(
+        () => this.forget(entry),
+        () => this.forget(entry),
+      )
   }
 
   private forget(entry: PendingEntry): void {

@@ -86,7 +86,12 @@ export class Rooms {
    * Sends an event of a local user. Resolves after the commit; with a transaction that was used before, with the event it
    * made then. A state event equal to the one in place is that one.
    */
-  async send(name: RoomName, draft: Draft, transaction?: Transaction, check?: (state: PendingState) => void): Promise<StoredEvent> {
+  async send(
+    name: RoomName,
+    draft: Draft,
+    transaction?: Transaction,
+    check?: (state: PendingState) => void,
+  ): Promise<StoredEvent> {
     if (transaction === undefined) return this.sendNow(name, draft, check)
     const clientTransaction = clientTransactionOf(name, transaction)
     const key = `${clientTransaction.device}:${clientTransaction.key}`
@@ -119,7 +124,11 @@ export class Rooms {
   }
 
   /** All or none. */
-  async sendAll(name: RoomName, drafts: readonly Draft[], check?: (state: PendingState) => void): Promise<readonly StoredEvent[]> {
+  async sendAll(
+    name: RoomName,
+    drafts: readonly Draft[],
+    check?: (state: PendingState) => void,
+  ): Promise<readonly StoredEvent[]> {
     const unchanged = drafts.length === 1 ? await this.unchangedState(name, drafts[0]!) : undefined
     if (unchanged !== undefined) return [unchanged]
     const result = await this.room(name).append(drafts, check)

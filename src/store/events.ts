@@ -83,7 +83,9 @@ export class Events {
           : sql`(event.anchor, event.minor) < (${to.anchor}, ${to.minor})`,
       )
     }
-    const order = page.backwards ? sql`order by event.anchor desc, event.minor desc` : sql`order by event.anchor, event.minor`
+    const order = page.backwards
+      ? sql`order by event.anchor desc, event.minor desc`
+      : sql`order by event.anchor, event.minor`
     return this.select(sql`${sql.join(conditions, sql` and `)} ${order} limit ${page.limit}`)
   }
 

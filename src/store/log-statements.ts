@@ -6,7 +6,15 @@
 import type { QueryConfig } from 'pg'
 import type { RoomNumber } from '../protocol/numbers.js'
 import { fateNumber } from './events.js'
-import type { AccountDataFact, DeviceListFact, Fact, HighlightFact, MembershipFact, ReceiptFact, ToDeviceFact } from './facts.js'
+import type {
+  AccountDataFact,
+  DeviceListFact,
+  Fact,
+  HighlightFact,
+  MembershipFact,
+  ReceiptFact,
+  ToDeviceFact,
+} from './facts.js'
 import type { NewEvent, RoomChange } from './log-writer.js'
 
 export interface Batch {
@@ -313,7 +321,9 @@ const accountData = (facts: readonly Fact[]) =>
      select "user", room, type, content, position
      from json_to_recordset($1) as x ("user" text, room int, type text, content text, position bigint)
      on conflict (user_id, room, type) do update set content = excluded.content, position = excluded.position`,
-    lastOfEach(ofKind(facts, 'account-data'), (fact: AccountDataFact) => JSON.stringify([fact.user, fact.room, fact.type])),
+    lastOfEach(ofKind(facts, 'account-data'), (fact: AccountDataFact) =>
+      JSON.stringify([fact.user, fact.room, fact.type]),
+    ),
   )
 
 const toDevice = (facts: readonly Fact[]) =>

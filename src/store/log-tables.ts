@@ -1,4 +1,11 @@
-import type { DeviceNumber, EventNumber, Position, RoomNumber, StateKeyNumber, StateReference } from '../protocol/numbers.js'
+import type {
+  DeviceNumber,
+  EventNumber,
+  Position,
+  RoomNumber,
+  StateKeyNumber,
+  StateReference,
+} from '../protocol/numbers.js'
 
 /** The tables of schema/0003 and 0004 as Kysely sees them. int8 arrives as number (database.ts). */
 export interface LogTables {

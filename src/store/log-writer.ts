@@ -30,7 +30,12 @@ import { statements, type Batch } from './log-statements.js'
 export interface NewEvent {
   readonly stored: StoredEvent
   readonly stateChange?: { readonly before: StateReference; readonly after: StateReference }
-  readonly membership?: { readonly user: string; readonly membership: Membership; readonly sender: string; readonly strippedState?: string }
+  readonly membership?: {
+    readonly user: string
+    readonly membership: Membership
+    readonly sender: string
+    readonly strippedState?: string
+  }
   /** Local users whom it highlights, beyond those whom it highlights by the room-wide count. */
   readonly highlights: readonly string[]
   readonly transaction?: ClientTransaction
@@ -117,7 +122,10 @@ export interface RoomLane {
   /** What is pending was built on a head that is gone. */
   readonly isStale: boolean
   /** The segments that are not known to be committed, all closed, and the number of the next one. */
-  uncommittedSegments(): { readonly segments: readonly { segment: number; body: Uint8Array }[]; readonly nextSegment: number }
+  uncommittedSegments(): {
+    readonly segments: readonly { segment: number; body: Uint8Array }[]
+    readonly nextSegment: number
+  }
   /**
    * Builds again what is pending in the room, in order, on the head as the database has it. Called with the log's lock
    * held: nobody can move the head meanwhile. An entry that can no longer be built gets a refusal.
@@ -484,7 +492,8 @@ class Attempt {
       stored.minor = 0
       const { room, number: event } = stored
       this.facts.push({ kind: 'event', position, room, event: stored })
-      if (stateChange !== undefined) this.facts.push({ kind: 'state-change', position, room, cause: event, ...stateChange })
+      if (stateChange !== undefined)
+        this.facts.push({ kind: 'state-change', position, room, cause: event, ...stateChange })
       if (membership !== undefined) {
         this.facts.push({ kind: 'membership', position, room, event, strippedState: undefined, ...membership })
       }
@@ -539,7 +548,11 @@ function groupsOf(entries: readonly Entry[]): Entry[][] {
   return [...groups.values()]
 }
 
-const settled = (promise: Promise<unknown>): Promise<unknown> => promise.then(() => undefined, (cause: unknown) => cause)
+const settled = (promise: Promise<unknown>): Promise<unknown> =>
+  promise.then(
+    () => undefined,
+    (cause: unknown) => cause,
+  )
 
 const codeOf = (cause: unknown): string => String((cause as { code?: unknown } | null)?.code ?? '')
 

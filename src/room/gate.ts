@@ -1,0 +1,108 @@
+/**
+ * The gate: may this requester see this event of this room? Every read of a room that a client makes passes here, and
+ * nothing else decides it. The serialiser (client-event.ts) takes only a `VisibleEvent`, which only the gate makes, so
+ * that forgetting it does not compile.
+ *
+ * Judged from the state before each event, once per distinct state: a page of events has few.
+ * https://spec.matrix.org/v1.19/client-server-api/#room-history-visibility
+ */
+import { historyVisibilityOf, mayRead, type VisibilityAtEvent } from '../protocol/history-visibility.js'
+import { ownString } from '../protocol/json.js'
+import { forbidden, notFound } from '../protocol/matrix-error.js'
+import type { RoomNumber, StateReference } from '../protocol/numbers.js'
+import { intervals, type MembershipInterval } from '../store/memberships.js'
+import { whenLoaded } from '../store/missing.js'
+import type { RoomName } from '../store/room-names.js'
+import { StateView } from '../store/state-view.js'
+import type { StoredEvent } from '../store/stored-event.js'
+import type { Stores } from '../store/stores.js'
+import type { Rooms } from './rooms.js'
+
+declare const visible: unique symbol
+/** An event its requester may see. */
+export type VisibleEvent = StoredEvent & { readonly [visible]: true }
+
+export class Gate {
+  constructor(
+    private readonly stores: Stores,
+    private readonly rooms: Rooms,
+  ) {}
+
+  /** Those of the events of a room that the user may see, in their order. Rejected and soft-failed ones nobody sees. */
+  async readable(room: RoomNumber, userId: string, events: readonly StoredEvent[]): Promise<VisibleEvent[]> {
+    const accepted = events.filter((event) => event.fate === 'accepted' && event.stateBefore !== undefined)
+    const view = new StateView(this.stores, room)
+    const before = new Map<StateReference, VisibilityAtEvent>()
+    await whenLoaded(() => {
+      for (const { stateBefore } of accepted) {
+        if (!before.has(stateBefore!)) before.set(stateBefore!, visibilityIn(view, stateBefore!, userId))
+      }
+    })
+    let joins: readonly MembershipInterval[] | undefined
+    const readable: VisibleEvent[] = []
+    for (const event of accepted) {
+      const state = before.get(event.stateBefore!)!
+      let asked = false
+      const now = mayRead(event.event, userId, state, () => ((asked = true), false))
+      if (!now && asked) joins ??= await this.joinsOf(room, userId)
+      if (now || (asked && joins!.some((join) => join.to > (event.anchor ?? Infinity))))
+        readable.push(event as VisibleEvent)
+    }
+    return readable
+  }
+
+  /** @throws MatrixError 404 for an event that is not there, and for one the user may not see. */
+  async event(name: RoomName, userId: string, eventId: string): Promise<VisibleEvent> {
+    const event = await this.stores.events.byId(name.room, eventId)
+    const [readable] = event === undefined ? [] : await this.readable(name.room, userId, [event])
+    if (readable === undefined) throw notFound('There is no such event, or you may not see it')
+    return readable
+  }
+
+  /**
+   * The state of the room that the user may read as a whole: the current one for who is in it and where everybody may
+   * read, that at their leaving for who was. https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidstate
+   *
+   * @throws MatrixError 403 for who has no right to any.
+   */
+  async state(name: RoomName, userId: string): Promise<StateReference> {
+    const { head } = await this.rooms.head(name)
+    const view = new StateView(this.stores, name.room)
+    const now = await whenLoaded(() => visibilityIn(view, head.state, userId))
+    if (now.membership === 'join' || now.visibility === 'world_readable') return head.state
+    const last = (await this.joinsOf(name.room, userId)).at(-1)
+    if (last === undefined) throw forbidden('You are not in this room')
+    const change = await this.stores.db
+      .selectFrom('state_change')
+      .select('state_after')
+      .where('room', '=', name.room)
+      .where('position', '<=', last.to as never)
+      .orderBy('position', 'desc')
+      .limit(1)
+      .executeTakeFirst()
+    if (change === undefined) throw forbidden('You are not in this room')
+    return change.state_after
+  }
+
+  /**
+   * Events of a state the user may read (see `state`). Whoever may read a state may see every event in it.
+   * The only way to make events visible without judging each: the caller vouches that `state` came from here, or from
+   * the timeline of an event the user may see.
+   */
+  inReadableState(events: readonly StoredEvent[]): VisibleEvent[] {
+    return events as VisibleEvent[]
+  }
+
+  private async joinsOf(room: RoomNumber, userId: string): Promise<readonly MembershipInterval[]> {
+    const all = await intervals(this.stores.db, room, userId)
+    return all.filter(({ membership }) => membership === 'join')
+  }
+}
+
+function visibilityIn(view: StateView, state: StateReference, userId: string): VisibilityAtEvent {
+  const member = view.stateEvent(state, 'm.room.member', userId)
+  return {
+    visibility: historyVisibilityOf(view.stateEvent(state, 'm.room.history_visibility', '')?.event),
+    membership: member && ownString(member.event.content, 'membership'),
+  }
+}
