@@ -17,7 +17,7 @@ export function checkCreate(rules: RoomVersionRules, event: RoomEvent): Verdict 
   // v1–v11: if the domain of the room_id does not match the domain of the sender, reject.
   // Since v12: if the event has a room_id, reject.
   if (rules.roomIdIsCreateHash) {
-    if (Object.hasOwn(event.pdu, 'room_id')) return reject('create: has a room_id')
+    if (own(event.pdu, 'room_id') !== undefined) return reject('create: has a room_id')
   } else if (!sameServer(event.roomId, event.sender)) {
     return reject("create: the room_id is not of the sender's server")
   }

@@ -1,3 +1,4 @@
+import { own } from '../json.js'
 import { type Verdict, allow, reject } from '../verdict.js'
 import type { MemberChange } from './member.js'
 import { checkThirdPartyInvite } from './third-party-invite.js'
@@ -7,7 +8,7 @@ export function checkInvite(change: MemberChange): Verdict {
   const { event, sender, target, levels } = change
 
   // If content has a third_party_invite property: …
-  if (Object.hasOwn(event.content, 'third_party_invite')) return checkThirdPartyInvite(change)
+  if (own(event.content, 'third_party_invite') !== undefined) return checkThirdPartyInvite(change)
 
   // If the sender's current membership state is not join, reject.
   if (sender.membership !== 'join') return reject('invite: the sender is not joined')

@@ -43,8 +43,9 @@ export function membershipOf(state: StateLookup, userId: string): string | undef
 /** `invite` when the room has no join rules or they name none. What is no string is no rule: undefined. */
 export function joinRuleOf(state: StateLookup): string | undefined {
   const event = state('m.room.join_rules', '')
-  const isSet = event !== undefined && Object.hasOwn(event.content, 'join_rule')
-  return isSet ? ownString(event.content, 'join_rule') : 'invite'
+  const joinRule = event === undefined ? undefined : own(event.content, 'join_rule')
+  if (joinRule === undefined) return 'invite'
+  return typeof joinRule === 'string' ? joinRule : undefined
 }
 
 /**

@@ -32,7 +32,7 @@ export function checkPowerLevels(
   // If there is no previous m.room.power_levels event in the room, allow.
   if (current === undefined) return allow
 
-  return checkChanges(rules, { before: current.content, after: content, sender, senderLevel })
+  return checkChanges({ rules, before: current.content, after: content, sender, senderLevel })
 }
 
 function checkShape(rules: RoomVersionRules, content: JsonObject, create: RoomEvent): Verdict {
@@ -50,7 +50,7 @@ function checkShape(rules: RoomVersionRules, content: JsonObject, create: RoomEv
   // (v1–v9: or a string that is an integer), reject.
   const users = own(content, 'users')
   if (!isAbsentOrLevels(rules, users)) return reject('power levels: users does not hold integers')
-  const userIds = isObject(users) ? Object.keys(users) : []
+  const userIds = isObject(users) ? keysOf(users) : []
   if (!userIds.every(isUserId)) return reject('power levels: a key of users is not a user ID')
 
   // Since v12: if the users property in content contains the sender of the m.room.create event or any of the
@@ -63,56 +63,67 @@ function checkShape(rules: RoomVersionRules, content: JsonObject, create: RoomEv
 }
 
 interface Change {
+  readonly rules: RoomVersionRules
   readonly before: JsonObject
   readonly after: JsonObject
   readonly sender: string
   readonly senderLevel: number
 }
 
-function checkChanges(rules: RoomVersionRules, { before, after, sender, senderLevel }: Change): Verdict {
-  const notAbove = (level: number) => level <= senderLevel
-  const tooHigh = (what: string) => reject(`power levels: ${what} is above the sender`)
+function checkChanges(change: Change): Verdict {
+  const problem =
+    problemOfNamedLevels(change) ??
+    problemOfEntries(change, 'events') ??
+    (change.rules.notificationLevelsChecked ? problemOfEntries(change, 'notifications') : undefined) ??
+    problemOfUsers(change)
 
+  // Otherwise, allow.
+  return problem === undefined ? allow : reject(`power levels: ${problem}`)
+}
+
+function problemOfNamedLevels({ rules, before, after, senderLevel }: Change): string | undefined {
   // For the properties users_default, events_default, state_default, ban, redact, kick, invite check if they were added,
   // changed or removed. For each found alteration: if the current value is greater than the sender's current power level,
   // reject. If the new value is greater than the sender's current power level, reject.
   // An absent property has no value to compare, not that of its default: the rooms of today were judged so.
-  const [namedBefore, namedAfter] = [namedLevels(before), namedLevels(after)]
-  const named = refused(rules, namedBefore, namedAfter, notAbove) ?? refused(rules, namedAfter, namedBefore, notAbove)
-  if (named !== undefined) return tooHigh(named)
+  const [current, next] = [namedLevels(before), namedLevels(after)]
+  const notAbove = (level: number) => level <= senderLevel
+  const name = refused(rules, current, next, notAbove) ?? refused(rules, next, current, notAbove)
+  return name === undefined ? undefined : `${name} is above the sender`
+}
 
-  for (const property of rules.notificationLevelsChecked ? ['events', 'notifications'] : ['events']) {
-    const [entriesBefore, entriesAfter] = [entries(before, property), entries(after, property)]
-    if (entriesBefore === undefined || entriesAfter === undefined) {
-      return reject(`power levels: ${property} is not an object`)
-    }
+function problemOfEntries(
+  { rules, before, after, senderLevel }: Change,
+  property: 'events' | 'notifications',
+): string | undefined {
+  const [current, next] = [entries(before, property), entries(after, property)]
+  if (current === undefined || next === undefined) return `${property} is not an object`
+  const notAbove = (level: number) => level <= senderLevel
 
-    // For each entry being changed in, or removed from, the events (since v6: or notifications) properties: if the current
-    // value is greater than the sender's current power level, reject.
-    const current = refused(rules, entriesBefore, entriesAfter, notAbove)
-    if (current !== undefined) return tooHigh(`the current level of ${current} in ${property}`)
+  // For each entry being changed in, or removed from, the events (since v6: or notifications) properties: if the current
+  // value is greater than the sender's current power level, reject.
+  const lost = refused(rules, current, next, notAbove)
+  if (lost !== undefined) return `the current level of ${lost} in ${property} is above the sender`
 
-    // For each entry being added to, or changed in, the events (since v6: or notifications) properties: if the new value is
-    // greater than the sender's current power level, reject.
-    const added = refused(rules, entriesAfter, entriesBefore, notAbove)
-    if (added !== undefined) return tooHigh(`the new level of ${added} in ${property}`)
-  }
+  // For each entry being added to, or changed in, the events (since v6: or notifications) properties: if the new value is
+  // greater than the sender's current power level, reject.
+  const won = refused(rules, next, current, notAbove)
+  return won === undefined ? undefined : `the new level of ${won} in ${property} is above the sender`
+}
 
-  const [usersBefore, usersAfter] = [entries(before, 'users'), entries(after, 'users')]
-  if (usersBefore === undefined || usersAfter === undefined) return reject('power levels: users is not an object')
+function problemOfUsers({ rules, before, after, sender, senderLevel }: Change): string | undefined {
+  const [current, next] = [entries(before, 'users'), entries(after, 'users')]
+  if (current === undefined || next === undefined) return 'users is not an object'
 
   // For each entry being changed in, or removed from, the users property, other than the sender's own entry: if the current
   // value is greater than or equal to the sender's current power level, reject.
-  const demoted = refused(rules, usersBefore, usersAfter, (level, user) => user === sender || level < senderLevel)
-  if (demoted !== undefined) return reject(`power levels: ${demoted} is not below the sender`)
+  const lost = refused(rules, current, next, (level, user) => user === sender || level < senderLevel)
+  if (lost !== undefined) return `${lost} is not below the sender`
 
   // For each entry being added to, or changed in, the users property: if the new value is greater than the sender's current
   // power level, reject.
-  const promoted = refused(rules, usersAfter, usersBefore, notAbove)
-  if (promoted !== undefined) return tooHigh(`the new level of ${promoted}`)
-
-  // Otherwise, allow.
-  return allow
+  const won = refused(rules, next, current, (level) => level <= senderLevel)
+  return won === undefined ? undefined : `the new level of ${won} is above the sender`
 }
 
 /**
@@ -125,7 +136,7 @@ function refused(
   to: JsonObject,
   mayTouch: (level: number, key: string) => boolean,
 ): string | undefined {
-  return Object.keys(from).find((key) => {
+  return keysOf(from).find((key) => {
     const level = readLevel(rules, own(from, key))
     const unchanged = isPresent(to, key) && readLevel(rules, own(to, key)) === level
     return !unchanged && !mayTouch(level, key)
@@ -136,13 +147,17 @@ const namedLevels = (content: JsonObject): JsonObject =>
   Object.fromEntries(levelNames.filter((name) => isPresent(content, name)).map((name) => [name, own(content, name)]))
 
 const entries = (content: JsonObject, property: string): JsonObject | undefined => {
-  const value = own(content, property) ?? (isPresent(content, property) ? null : {})
+  const value = own(content, property)
+  if (value === undefined) return {}
   return isObject(value) ? value : undefined
 }
+
+/** An event of ours, not yet written as JSON, may hold keys that are undefined: they will not be there. */
+const keysOf = (object: JsonObject): readonly string[] => Object.keys(object).filter((key) => isPresent(object, key))
 
 const isPresent = (object: JsonObject, key: string): boolean => own(object, key) !== undefined
 
 const isLevel = (rules: RoomVersionRules, value: Json | undefined): boolean => !Number.isNaN(readLevel(rules, value))
 
 const isAbsentOrLevels = (rules: RoomVersionRules, value: Json | undefined): boolean =>
-  value === undefined || (isObject(value) && Object.values(value).every((level) => isLevel(rules, level)))
+  value === undefined || (isObject(value) && keysOf(value).every((key) => isLevel(rules, own(value, key))))
