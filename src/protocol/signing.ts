@@ -111,8 +111,8 @@ export function finishEvent(
   serverName: string,
   key: SigningKey,
 ): { pdu: JsonObject; eventId: string; text: string } {
-  const members = canonicalMembers({ ...pdu, hashes: undefined, signatures: undefined }, numbersOf(rules))
-  const hashes = { sha256: sha256Base64(joinMembers(members.filter((member) => member.key !== 'unsigned'))) }
+  const members = canonicalMembers(pdu, numbersOf(rules)).filter(({ key }) => key !== 'hashes' && key !== 'signatures')
+  const hashes = { sha256: sha256Base64(joinMembers(members.filter(({ key }) => key !== 'unsigned'))) }
   const hashesMember = memberOf('hashes', hashes)
 
   const essential = Buffer.from(joinMembers([...essentialMembers(rules, pdu, members), hashesMember]))
