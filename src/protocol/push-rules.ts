@@ -1,5 +1,6 @@
 import { Glob } from './glob.js'
 import { isObject, own, ownString, type Json, type JsonObject } from './json.js'
+import { propertyAt, propertyPath } from './property-path.js'
 
 /**
  * Push rules: which events notify a user, and how. https://spec.matrix.org/v1.19/client-server-api/#push-rules
@@ -267,26 +268,6 @@ function roomMemberCount(is: Json | undefined): Matcher {
     default:
       return (_event, context) => context.roomMemberCount === limit
   }
-}
-
-/**
- * The names on a dot-separated path; `\.` and `\\` stand for a dot and a backslash, other backslashes for themselves.
- * https://spec.matrix.org/v1.19/appendices/#dot-separated-property-paths
- */
-export function propertyPath(key: string): string[] {
-  const names = ['']
-  for (const [part] of key.matchAll(/\\[.\\]|[^]/g)) {
-    if (part === '.') names.push('')
-    else names[names.length - 1] += part.length === 2 ? part[1]! : part
-  }
-  return names
-}
-
-/** The value at the end of a path through objects. */
-export function propertyAt(object: JsonObject, path: readonly string[]): Json | undefined {
-  let value: Json | undefined = object
-  for (const name of path) value = isObject(value) ? own(value, name) : undefined
-  return value
 }
 
 // The predefined rules, for everybody at once

@@ -5,7 +5,6 @@ import {
   defaultVerdict,
   evaluate,
   predefinedRules,
-  propertyPath,
   type PushContext,
   type PushRule,
   type PushRuleset,
@@ -306,20 +305,6 @@ describe('a condition', () => {
       { kind: 'event_match', key: 'type', pattern: 'm.other' },
     ]
     expect(evaluate({ ...noRules, override: [rule({ conditions })] }, message({}), context()).notify).toBe(false)
-  })
-})
-
-describe('a property path', () => {
-  it.each([
-    ['content.body', ['content', 'body']],
-    ['content.m\\.relates_to.rel_type', ['content', 'm.relates_to', 'rel_type']],
-    ['content.m\\\\foo', ['content', 'm\\foo']],
-    ['a\\x.b', ['a\\x', 'b']],
-    ['a..b\\', ['a', '', 'b\\']],
-    ['', ['']],
-    ['new\nline.😀', ['new\nline', '😀']],
-  ])('%j names %j', (key, names) => {
-    expect(propertyPath(key)).toEqual(names)
   })
 })
 
