@@ -1,5 +1,20 @@
+import type { AccountTables } from './accounts.js'
+import type { DeviceTables } from './devices.js'
+import type { InteractiveAuthTables } from './interactive-auth-sessions.js'
 import type { LogTables } from './log-tables.js'
+import type { ProfileTables } from './profiles.js'
+import type { RegistrationTokenTables } from './registration-tokens.js'
 import type { ServerTables } from './server.js'
+import type { SetupTokenTables } from './setup-tokens.js'
 
 /** Every table of `schema/` as Kysely sees it; each part stands beside the module that writes it. */
-export interface Tables extends ServerTables, LogTables {}
+export interface Tables
+  extends
+    ServerTables,
+    LogTables,
+    AccountTables,
+    DeviceTables,
+    RegistrationTokenTables,
+    InteractiveAuthTables,
+    SetupTokenTables,
+    ProfileTables {}
