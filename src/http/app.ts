@@ -1,5 +1,5 @@
 import express, { type Express } from 'express'
-import type { Logger } from 'pino'
+import type { Logger } from '../logger.js'
 import type { Requester } from '../accounts/requester.js'
 import { ClientAddresses } from './client-address.js'
 import { dispatch } from './dispatch.js'

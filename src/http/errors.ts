@@ -1,5 +1,5 @@
 import type { NextFunction, Request, Response } from 'express'
-import type { Logger } from 'pino'
+import type { Logger } from '../logger.js'
 import { MatrixError, unavailable } from '../protocol/matrix-error.js'
 import { isUnavailable } from '../store/unavailable.js'
 import { ClientGone } from './body.js'

@@ -3,7 +3,7 @@ import { readFileSync, unwatchFile, watchFile } from 'node:fs'
 import { createServer, IncomingMessage, ServerResponse, type Server, type ServerOptions } from 'node:http'
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
-import type { Logger } from 'pino'
+import type { Logger } from '../logger.js'
 
 export interface ListenOptions {
   readonly host: string

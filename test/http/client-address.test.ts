@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals'
-import { addressKey, ClientAddresses } from '../../src/http/client-address.js'
+import { addressKey } from '../../src/accounts/address-key.js'
+import { ClientAddresses } from '../../src/http/client-address.js'
 
 describe('the address of a client', () => {
   const addresses = new ClientAddresses(['127.0.0.1', '10.0.0.0/8', '::1', 'fd00::/8'])

@@ -1,0 +1,21 @@
+import { createHash, randomBytes, randomInt } from 'node:crypto'
+
+/** Random names and secrets, all from the system's generator. */
+
+/** What an access token is known by: only this is kept. */
+export const sha256 = (text: string): Buffer => createHash('sha256').update(text).digest()
+
+/** 256 bits. The prefix is for scanners that look for secrets in public places. */
+export const newAccessToken = (): string => `hearth_${randomBytes(32).toString('base64url')}`
+
+/** 128 bits, in letters that need no escaping in a URL. */
+export const newSecret = (): string => randomBytes(16).toString('base64url')
+
+/** Ten capital letters, as users are used to see them. */
+export const newDeviceId = (): string => letters(10, 'ABCDEFGHIJKLMNOPQRSTUVWXYZ')
+
+/** A localpart for who asks for none: twelve characters without those that look alike. */
+export const newLocalpart = (): string => letters(12, 'abcdefghijkmnpqrstuvwxyz23456789')
+
+const letters = (length: number, alphabet: string): string =>
+  Array.from({ length }, () => alphabet[randomInt(alphabet.length)]).join('')
