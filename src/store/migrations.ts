@@ -2,6 +2,7 @@ import { readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Kysely, type Migration, Migrator, sql } from 'kysely'
 import { packageFolder } from '../package-folder.js'
+import type { Tables } from './tables.js'
 
 /**
  * The schema is the files of `schema/`, run once each in the order of their names, each in a transaction of its own.
@@ -12,7 +13,7 @@ import { packageFolder } from '../package-folder.js'
 const MIGRATION_TABLE = 'schema_migration'
 
 /** Runs what is missing and returns the names of the files that were run. */
-export async function migrate(db: Kysely<any>, folder = join(packageFolder, 'schema')): Promise<string[]> {
+export async function migrate(db: Kysely<Tables>, folder = join(packageFolder, 'schema')): Promise<string[]> {
   const known = await migrations(db, folder)
   const migrator = new Migrator({
     db,
@@ -33,7 +34,7 @@ function failure(cause: unknown, name = 'the schema'): Error {
   return new Error(`${name}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause })
 }
 
-async function migrations(db: Kysely<any>, folder: string): Promise<Record<string, Migration>> {
+async function migrations(db: Kysely<Tables>, folder: string): Promise<Record<string, Migration>> {
   const files = readdirSync(folder)
     .filter((name) => name.endsWith('.sql'))
     .sort()
@@ -53,7 +54,7 @@ function fromFile(path: string): Migration {
  */
 const ofLaterRelease: Migration = { up: async () => {} }
 
-async function executed(db: Kysely<any>): Promise<string[]> {
+async function executed(db: Kysely<Tables>): Promise<string[]> {
   const { rows: tables } = await sql`select to_regclass(${MIGRATION_TABLE}) as name`.execute(db)
   if ((tables[0] as { name: string | null }).name === null) return []
   const { rows } = await sql<{ name: string }>`select name from ${sql.table(MIGRATION_TABLE)}`.execute(db)

@@ -1,3 +1,4 @@
+import { URL } from 'node:url'
 import './register-typescript.js'
 
 /** Before all tests: one Postgres for the run. */

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { fileURLToPath } from 'node:url'
+import { fileURLToPath, URL } from 'node:url'
 import { transform } from '@swc/core'
 
 /** Module hooks: `./x.js` imported by a TypeScript file is `./x.ts` where that exists, and is stripped of its types. */
