@@ -1,4 +1,6 @@
 import type { AccountTables } from './accounts.js'
+import type { DeviceKeyTables } from './device-keys.js'
+import type { DeviceListTables } from './device-lists.js'
 import type { DeviceTables } from './devices.js'
 import type { InteractiveAuthTables } from './interactive-auth-sessions.js'
 import type { LogTables } from './log-tables.js'
@@ -6,6 +8,7 @@ import type { ProfileTables } from './profiles.js'
 import type { RegistrationTokenTables } from './registration-tokens.js'
 import type { ServerTables } from './server.js'
 import type { SetupTokenTables } from './setup-tokens.js'
+import type { ToDeviceTransactionTables } from './to-device.js'
 
 /** Every table of `schema/` as Kysely sees it; each part stands beside the module that writes it. */
 export interface Tables
@@ -14,6 +17,9 @@ export interface Tables
     LogTables,
     AccountTables,
     DeviceTables,
+    DeviceKeyTables,
+    DeviceListTables,
+    ToDeviceTransactionTables,
     RegistrationTokenTables,
     InteractiveAuthTables,
     SetupTokenTables,
