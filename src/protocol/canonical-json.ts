@@ -14,7 +14,8 @@ export class CanonicalJsonError extends Error {
 
 /**
  * `safe-integers` is the format as specified. `any` also writes what events of room versions 1–5 may hold: floats, and
- * integers beyond 2^53, as Python's `json.dumps` writes them, because that is what these events were hashed with.
+ * integers beyond 2^53, as Python's `json.dumps` writes them, because that is what these events were hashed with. What
+ * reading has lost stays lost: `1.0` is written `1`, and an integer that is no double with the digits of the nearest.
  */
 export type CanonicalNumbers = 'safe-integers' | 'any'
 
