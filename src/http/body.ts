@@ -16,6 +16,8 @@ export interface JsonBody {
   readonly value: JsonObject
   /** The first number in the text that canonical JSON would not have written so, such as `1.0`: strict rooms refuse it. */
   readonly nonCanonicalNumber?: string | undefined
+  /** As it came, for what is kept as the client wrote it. */
+  readonly text: string
 }
 
 /** Reads a body whole. Throws M_TOO_LARGE beyond `limit` bytes. */
@@ -52,9 +54,10 @@ const cutOff = (limit: number) =>
 
 /** An object, or M_NOT_JSON for what is not JSON at all and M_BAD_JSON for JSON that is not what Matrix asks for. */
 export function parseJsonBody(bytes: Buffer): JsonBody {
-  const { value, nonCanonicalNumber } = parse(decode(bytes))
+  const text = decode(bytes)
+  const { value, nonCanonicalNumber } = parse(text)
   if (!isObject(value)) throw badJson('The body must be a JSON object')
-  return { value, nonCanonicalNumber }
+  return { value, nonCanonicalNumber, text }
 }
 
 function decode(bytes: Buffer): string {

@@ -57,19 +57,20 @@ function tokenOf(request: IncomingMessage, search: string): string | undefined {
 }
 
 async function bodyOf(declaration: BodyDeclaration, request: IncomingMessage): Promise<CheckedBody> {
-  const { value, nonCanonicalNumber } = parsed(declaration, await readBody(request, declaration.limit))
-  return { value: declaration.read(value), nonCanonicalNumber }
+  const { value, nonCanonicalNumber, text } = parsed(declaration, await readBody(request, declaration.limit))
+  return { value: declaration.read(value), nonCanonicalNumber, text }
 }
 
 interface CheckedBody {
   readonly value: unknown
   readonly nonCanonicalNumber?: string | undefined
+  readonly text: string
 }
 
 function parsed(declaration: BodyDeclaration, bytes: Buffer): JsonBody {
-  if (declaration.format === 'form') return { value: parseFormBody(bytes) }
+  if (declaration.format === 'form') return { value: parseFormBody(bytes), text: '' }
   if (bytes.length > 0) return parseJsonBody(bytes)
-  if (declaration.emptyAllowed) return { value: {} }
+  if (declaration.emptyAllowed) return { value: {}, text: '{}' }
   throw notJson('The body is empty')
 }
 
@@ -86,6 +87,7 @@ const header = (request: IncomingMessage, name: string): string | undefined => {
 class RequestCall implements Call<Auth, unknown, unknown, unknown> {
   readonly body: unknown
   readonly nonCanonicalNumber: string | undefined
+  readonly bodyText: string
   #abort: AbortController | undefined
 
   constructor(
@@ -100,6 +102,7 @@ class RequestCall implements Call<Auth, unknown, unknown, unknown> {
   ) {
     this.body = body?.value
     this.nonCanonicalNumber = body?.nonCanonicalNumber
+    this.bodyText = body?.text ?? ''
   }
 
   get userAgent(): string | undefined {

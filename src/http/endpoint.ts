@@ -36,6 +36,8 @@ export interface Call<A extends Auth, P, Q, B> {
   readonly body: B
   /** The first number of the body that canonical JSON would not have written so, such as `1.0`. */
   readonly nonCanonicalNumber: string | undefined
+  /** The body as the client wrote it: a JSON object. Empty where none was read as JSON. */
+  readonly bodyText: string
   /** The client's address, behind trusted proxies too. */
   readonly ip: string
   readonly userAgent: string | undefined
