@@ -33,11 +33,10 @@ export class Gate {
     const accepted = events.filter((event) => event.fate === 'accepted' && event.stateBefore !== undefined)
     const view = new StateView(this.stores, room)
     const before = new Map<StateReference, VisibilityAtEvent>()
-    await whenLoaded(() => {
-      for (const { stateBefore } of accepted) {
-        if (!before.has(stateBefore!)) before.set(stateBefore!, visibilityIn(view, stateBefore!, userId))
-      }
-    })
+    for (const { stateBefore } of accepted) {
+      if (before.has(stateBefore!)) continue
+      before.set(stateBefore!, await whenLoaded(() => visibilityIn(view, stateBefore!, userId)))
+    }
     let joins: readonly MembershipInterval[] | undefined
     const readable: VisibleEvent[] = []
     for (const event of accepted) {

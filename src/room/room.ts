@@ -67,6 +67,7 @@ export class Room implements RoomLane {
   private uncommitted = new Map<number, Uint8Array>()
   private handedOut: readonly number[] = []
   private rebuilding: Promise<void> | undefined
+  private lastTurn: Promise<void> | undefined
   /** What building reads through; what it holds is let go after each build. */
   private readonly view: StateView
   /** Pending changes were built on a head that is gone; set until they are built again. */
@@ -79,10 +80,10 @@ export class Room implements RoomLane {
     public roomId: string | undefined,
   ) {
     this.view = new StateView(deps.stores, room, {
-      segment: (segment) => this.uncommitted.get(segment),
+      segment: (segment) => this.packer.get(segment),
       event: (number) => this.pendingEvent(number),
     })
-    this.packer = new SegmentPacker(FIRST_SEGMENT, this.view.segments)
+    this.packer = this.newPacker(FIRST_SEGMENT)
   }
 
   get isBusy(): boolean {
@@ -120,7 +121,7 @@ export class Room implements RoomLane {
     created?: { readonly version: string },
   ): Promise<readonly StoredEvent[] | { readonly duplicateOf: EventNumber }> {
     const entry = new PendingEntry(this, drafts, check)
-    await this.built(() => {
+    await this.inTurn(() => {
       if (this.rebuilding !== undefined) throw new Missing(() => this.rebuilding!)
       if (this.pendingHead === undefined) throw new Missing(() => this.becomeUsable())
       this.build(entry, this.pendingHead, created)
@@ -130,6 +131,19 @@ export class Room implements RoomLane {
     await entry.done
     if (entry.duplicateOf !== undefined) return { duplicateOf: entry.duplicateOf }
     return entry.events.map(({ stored }) => stored)
+  }
+
+  /** One queue per room: who comes while another's build waits for what it misses, builds after it. */
+  private async inTurn(task: () => void): Promise<void> {
+    const before = this.lastTurn
+    const turn = before === undefined ? this.built(task) : before.then(() => this.built(task))
+    const settled = turn
+      .catch(() => undefined)
+      .finally(() => {
+        if (this.lastTurn === settled) this.lastTurn = undefined
+      })
+    this.lastTurn = settled
+    await turn
   }
 
   /** A build that is refused lets go of what was loaded for it, too. */
@@ -157,7 +171,15 @@ export class Room implements RoomLane {
     this.uncommitted.clear()
     this.handedOut = []
     this.isStale = false
-    this.packer = new SegmentPacker(nextSegment, this.view.segments)
+    this.packer = this.newPacker(nextSegment)
+  }
+
+  private newPacker(nextSegment: number): SegmentPacker {
+    const { loaded } = this.view
+    return new SegmentPacker(nextSegment, {
+      identityKey: loaded.identityKey,
+      get: (segment) => this.uncommitted.get(segment) ?? loaded.get(segment),
+    })
   }
 
   private pendingEvent(number: EventNumber): StoredEvent | undefined {

@@ -22,14 +22,14 @@ export interface Memory {
 export const segmentKey = (room: RoomNumber, segment: number): number => room * 2 ** 31 + segment
 
 export function createMemory(megabytes: number): Memory {
-  const bytes = megabytes * 1024 * 1024
+  const share = (part: number) => Math.floor(megabytes * 1024 * 1024 * part)
   return {
-    events: new LRUCache({ maxSize: bytes * 0.3, sizeCalculation: sizeOfEvent }),
-    segments: new LRUCache({ maxSize: bytes * 0.25, sizeCalculation: (body) => body.byteLength + 200 }),
-    stateKeys: new LRUCache({ maxSize: bytes * 0.1, sizeCalculation: (_number, key) => key.length * 2 + 150 }),
-    ringBytes: bytes * 0.15,
-    viewBytes: bytes * 0.1,
-    roomBytes: bytes * 0.1,
+    events: new LRUCache({ maxSize: share(0.3), sizeCalculation: sizeOfEvent }),
+    segments: new LRUCache({ maxSize: share(0.25), sizeCalculation: (body) => body.byteLength + 200 }),
+    stateKeys: new LRUCache({ maxSize: share(0.1), sizeCalculation: (_number, key) => key.length * 2 + 150 }),
+    ringBytes: share(0.15),
+    viewBytes: share(0.1),
+    roomBytes: share(0.1),
   }
 }
 

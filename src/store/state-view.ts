@@ -13,7 +13,10 @@ export class StateView {
   private readonly heldSegments = new Map<number, Uint8Array>()
   private readonly heldEvents = new Map<EventNumber, StoredEvent>()
   private readonly heldKeys = new Map<string, StateKeyNumber | undefined>()
+  /** What looks read: the uncommitted, then the loaded. */
   readonly segments: Segments
+  /** Segments of the database that are at hand. */
+  readonly loaded: Segments
 
   /** `uncommitted` answers for what is not in the database yet. */
   constructor(
@@ -25,9 +28,11 @@ export class StateView {
     },
   ) {
     const committed = stores.states.segments(room)
+    const { identityKey } = committed
+    this.loaded = { identityKey, get: (segment) => this.heldSegments.get(segment) ?? committed.get(segment) }
     this.segments = {
-      identityKey: committed.identityKey,
-      get: (segment) => uncommitted?.segment(segment) ?? this.heldSegments.get(segment) ?? committed.get(segment),
+      identityKey,
+      get: (segment) => uncommitted?.segment(segment) ?? this.loaded.get(segment),
     }
   }
 

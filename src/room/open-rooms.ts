@@ -1,0 +1,47 @@
+import type { Kysely } from 'kysely'
+import type pg from 'pg'
+import type { SigningKey } from '../protocol/signing.js'
+import type { Log } from '../store/log.js'
+import type { LogWriter, LogWriterOptions } from '../store/log-writer.js'
+import { openLog } from '../store/open-log.js'
+import { createStores, type Stores } from '../store/stores.js'
+import type { Tables } from '../store/tables.js'
+import { Gate } from './gate.js'
+import { Rooms } from './rooms.js'
+
+/** The log and the rooms on it: everything that reads and writes events. */
+export interface RoomEngine {
+  readonly stores: Stores
+  readonly log: Log
+  readonly writer: LogWriter
+  readonly rooms: Rooms
+  readonly gate: Gate
+  /** Reads what other processes wrote, now. */
+  catchUp(): Promise<void>
+  /** Waits for what was handed to the log writer. */
+  close(): Promise<void>
+}
+
+export interface RoomEngineOptions {
+  readonly db: Kysely<Tables>
+  readonly connect: () => pg.Client
+  readonly server: { readonly name: string; readonly key: SigningKey }
+  readonly identityKey: Uint8Array
+  readonly cacheMb: number
+  readonly logger: LogWriterOptions['logger']
+  readonly now?: () => number
+  readonly patience?: number
+  readonly pollInterval?: number
+}
+
+export async function openRooms(options: RoomEngineOptions): Promise<RoomEngine> {
+  const { db, connect, logger, server, patience, pollInterval } = options
+  const stores = createStores(db, options)
+  const { log, writer, catchUp, close } = await openLog({ db, stores, connect, logger, patience, pollInterval })
+  const rooms = new Rooms({ stores, writer, server, now: options.now ?? Date.now })
+  // Heads follow the log before anybody else hears of new facts: this listener is the first.
+  log.subscribe((facts, origin) => {
+    if (origin === 'elsewhere') rooms.invalidate(facts.flatMap((fact) => (fact.kind === 'event' ? [fact.room] : [])))
+  })
+  return { stores, log, writer, rooms, gate: new Gate(stores, rooms), catchUp, close }
+}
