@@ -9,8 +9,9 @@ export type DatabaseAddress =
 
 export interface Database {
   readonly db: Kysely<Tables>
-  /** For what needs a connection of its own: the log writer's lane, LISTEN. */
   readonly pool: pg.Pool
+  /** A connection of its own beside the pool, not connected yet: for the log writer's lane, for LISTEN. */
+  connect(): pg.Client
   close(): Promise<void>
 }
 
@@ -19,22 +20,29 @@ export interface Database {
  * fails the queries of that time, and the next ones after its return succeed.
  */
 export function openDatabase(address: DatabaseAddress, options: { max: number; log: Logger }): Database {
-  const pool = new pg.Pool({ ...connectionConfig(address), max: options.max, Client: NamingClient, keepAlive: true })
+  const connection = connectionConfig(address)
+  const pool = new pg.Pool({ ...connection, max: options.max, Client: NamingClient })
   // A connection that breaks while nobody queries it says so here; without a listener the process would end.
   pool.on('error', (err) => options.log.warn({ err: { message: err.message } }, 'an idle database connection broke'))
   pool.on('connect', (client) => client.on('error', () => {}))
   const db = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) })
-  // Kysely ends the pool it was given only if it was ever used.
-  return { db, pool, close: async () => void (pool.ended || (await pool.end())) }
+  return {
+    db,
+    pool,
+    connect: () => new NamingClient(connection),
+    // Kysely ends the pool it was given only if it was ever used.
+    close: async () => void (pool.ended || (await pool.end())),
+  }
 }
 
-/** What `pg` is to be told to connect there, with our type parsers; a lone connection may be made from it too. */
+/** With our type parsers. Five seconds without an answer are a database that is away. */
 export function connectionConfig(address: DatabaseAddress): pg.ClientConfig {
   const where =
     'url' in address
       ? { connectionString: address.url }
       : { host: address.socketFolder, user: address.user, database: address.database }
-  return { ...where, application_name: 'hearth', connectionTimeoutMillis: 5_000, types: { getTypeParser } }
+  const manner = { application_name: 'hearth', connectionTimeoutMillis: 5_000, keepAlive: true }
+  return { ...where, ...manner, types: { getTypeParser } }
 }
 
 const INT8 = pg.types.builtins.INT8
@@ -64,8 +72,8 @@ const MOST_NAMES = 1_000
 const statementNames = new Map<string, string>()
 
 /**
- * A name per text of a statement: Postgres then parses and plans it once per connection, which halves its work
- * (docs: MEASUREMENTS of Kysely without names). Texts that vary with their input would grow the map and every
+ * A name per text of a statement: Postgres then parses and plans it once per connection, which halves its work.
+ * Kysely sends none. Texts that vary with their input would grow the map and every
  * connection's memory without end, so after the first thousand the rest go unnamed. Write `= any($1)`, never `in (…)`.
  */
 export function statementName(text: string): string | undefined {

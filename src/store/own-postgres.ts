@@ -210,6 +210,9 @@ interface Keeper {
 async function keepRunning(start: () => Postmaster, sockets: string, log: Logger): Promise<Keeper> {
   const wanted = new AbortController()
   let current = start()
+  // However this process ends, short of SIGKILL, Postgres is told to end too.
+  const tellToEnd = () => void current.child.kill('SIGINT')
+  process.once('exit', tellToEnd)
   await untilReady(current, sockets, log)
 
   const keeping = (async () => {
@@ -232,6 +235,7 @@ async function keepRunning(start: () => Postmaster, sockets: string, log: Logger
       wanted.abort()
       current.child.kill(how === 'quick' ? 'SIGQUIT' : 'SIGINT')
       await keeping
+      process.off('exit', tellToEnd)
     },
   }
 }

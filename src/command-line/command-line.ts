@@ -1,0 +1,56 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Command, InvalidArgumentError } from 'commander'
+import { packageFolder } from '../package-folder.js'
+import { serve } from './serve.js'
+import { addToken, parseExpiry } from './token-add.js'
+import { addUser } from './user-add.js'
+
+/** `hearth` serves; the other commands work beside a running server and without one. */
+export function commandLine(): Command {
+  const program = new Command('hearth')
+    .description(
+      'A Matrix homeserver. Without a command it serves, configured by the environment and .env (.env.example).',
+    )
+    .version(version())
+    .option('--signing-key-rotated', 'accept another signing key than the recorded one, once')
+    .action(serve)
+
+  const user = program.command('user').description('users of this server')
+  user
+    .command('add <name>')
+    .description('make an account; asks for the password, or reads it as one line from standard input')
+    .option('--admin', 'may administer this server')
+    .action(addUser)
+
+  const token = program.command('token').description('registration tokens, for REGISTRATION=token')
+  token
+    .command('add')
+    .description('make a registration token and print it')
+    .option('--uses <number>', 'how many accounts it is good for (default: any number)', parseUses)
+    .option(
+      '--expires <when>',
+      'how long it is good, as 30m, 12h, 7d or a date like 2027-01-31 (default: for ever)',
+      parseWhen,
+    )
+    .action(addToken)
+  return program
+}
+
+function version(): string {
+  const { version } = JSON.parse(readFileSync(join(packageFolder, 'package.json'), 'utf8')) as { version: string }
+  return version
+}
+
+function parseUses(text: string): number {
+  const uses = Number(text)
+  if (!/^\d+$/.test(text) || uses < 1 || uses > 2_147_483_647)
+    throw new InvalidArgumentError('It is a number from 1 on.')
+  return uses
+}
+
+function parseWhen(text: string): number {
+  const when = parseExpiry(text, Date.now())
+  if (when === undefined) throw new InvalidArgumentError('It is a time to come, as 30m, 12h, 7d or 2027-01-31.')
+  return when
+}
