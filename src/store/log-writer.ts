@@ -137,6 +137,9 @@ export interface RoomLane {
   reset(): void
 }
 
+/** Whatever the reason, nothing was sent. */
+class NotConnected extends Error {}
+
 /** The database is away or full. The endpoints answer 503. */
 export class DatabaseUnavailable extends Error {
   override readonly name = 'DatabaseUnavailable'
@@ -295,7 +298,9 @@ export class LogWriter {
     if (this.client !== undefined) return this.client
     const client = this.options.connect()
     client.on('error', () => this.disconnect(client))
-    await client.connect()
+    await client.connect().catch((cause: unknown) => {
+      throw new NotConnected('could not connect to the database', { cause })
+    })
     await client.query(
       `set idle_in_transaction_session_timeout = '2s'; set lock_timeout = 0; set application_name = 'hearth log writer'`,
     )
@@ -561,6 +566,7 @@ export function isConnectionLost(cause: unknown): boolean {
   const code = codeOf(cause)
   if (/^(08|57P0|25P03)/.test(code)) return true
   if (/^(ECONN|EPIPE|ENOENT|ETIMEDOUT|EHOSTUNREACH)/.test(code)) return true
+  if (cause instanceof NotConnected) return true
   return cause instanceof Error && /Connection terminated|not queryable|Client has encountered/.test(cause.message)
 }
 
