@@ -11,6 +11,9 @@ import {
   type Device,
   type DevicesToDelete,
 } from '../store/devices.js'
+import { forgetKeyCounts } from '../store/device-keys.js'
+import { noteDeviceListChange } from '../store/device-lists.js'
+import { setProfileField } from '../store/profiles.js'
 import { useRegistrationToken } from '../store/registration-tokens.js'
 import { deleteSetupTokens, takeSetupToken } from '../store/setup-tokens.js'
 import type { Tables } from '../store/tables.js'
@@ -27,7 +30,10 @@ export interface AccountsOptions {
   readonly passwords: Passwords
   readonly guesses: PasswordGuesses
   readonly accessTokens: AccessTokens
-  /** Told after the commit and before the answer that devices of a user came, went or were renamed. */
+  /**
+   * Told after the commit and before the answer that devices of a user went or were renamed: the change is noted
+   * (src/store/device-lists.ts) and the log has yet to get it.
+   */
   readonly onDevicesChanged?: (userId: string) => Promise<void>
   readonly nowTs?: () => number
 }
@@ -50,6 +56,7 @@ export interface Registration {
   readonly localpart: string | undefined
   /** Undefined: no password opens the account. */
   readonly password: string | undefined
+  readonly displayName?: string | undefined
   readonly isAdmin?: boolean
   /** A use of it is counted. */
   readonly registrationToken?: string | undefined
@@ -93,7 +100,6 @@ export class Accounts {
     const userId = localpart === undefined ? this.#newUserId(newLocalpart()) : await this.checkAvailable(localpart)
     const passwordHash = password === undefined ? undefined : await this.options.passwords.hash(password)
     const login = await this.#db.transaction().execute((trx) => this.#insert(trx, userId, passwordHash, registration))
-    if (login !== undefined) await this.#devicesChanged(userId, [])
     return { userId, login }
   }
 
@@ -101,7 +107,7 @@ export class Accounts {
     trx: Transaction<Tables>,
     userId: string,
     passwordHash: string | undefined,
-    { isAdmin = false, registrationToken, setupToken, login }: Registration,
+    { displayName, isAdmin = false, registrationToken, setupToken, login }: Registration,
   ): Promise<Login | undefined> {
     if (setupToken !== undefined && !(await takeSetupToken(trx, sha256(setupToken)))) {
       throw forbidden('This link has been used')
@@ -110,6 +116,7 @@ export class Accounts {
     if (registrationToken !== undefined && !(await useRegistrationToken(trx, registrationToken, this.#nowTs()))) {
       throw forbidden('The registration token is not valid any more')
     }
+    if (displayName !== undefined) await setProfileField(trx, userId, 'displayname', displayName)
     if (isAdmin) await deleteSetupTokens(trx)
     return login && (await this.#putDevice(trx, userId, login)).login
   }
@@ -129,7 +136,8 @@ export class Accounts {
   /** For a user who has shown who they are. */
   async logIn(userId: string, newLogin: NewLogin): Promise<Login> {
     const { login, device } = await this.#db.transaction().execute((trx) => this.#putDevice(trx, userId, newLogin))
-    await this.#devicesChanged(userId, [device])
+    // An existing device has another token now. Others hear of a device when it uploads keys.
+    this.options.accessTokens.forget([device])
     return login
   }
 
@@ -160,14 +168,23 @@ export class Accounts {
 
   /** Throws M_NOT_FOUND. */
   async renameDevice(userId: string, deviceId: string, displayName: string): Promise<void> {
-    if (!(await renameDevice(this.#db, userId, deviceId, displayName))) throw notFound('You have no such device')
-    await this.#devicesChanged(userId, [])
+    await this.#db.transaction().execute(async (trx) => {
+      if (!(await renameDevice(trx, userId, deviceId, displayName))) throw notFound('You have no such device')
+      await noteDeviceListChange(trx, userId, this.#nowTs())
+    })
+    await this.options.onDevicesChanged?.(userId)
   }
 
   /** Their access tokens end with them. Devices the user does not have are passed over. */
   async deleteDevices(userId: string, which: DevicesToDelete = {}): Promise<void> {
-    const devices = await this.#db.transaction().execute((trx) => deleteDevices(trx, userId, which))
-    if (devices.length > 0) await this.#devicesChanged(userId, devices)
+    const devices = await this.#db.transaction().execute((trx) => this.#delete(trx, userId, which))
+    await this.#devicesWent(userId, devices)
+  }
+
+  async #delete(trx: Transaction<Tables>, userId: string, which: DevicesToDelete): Promise<DeviceNumber[]> {
+    const devices = await deleteDevices(trx, userId, which)
+    if (devices.length > 0) await noteDeviceListChange(trx, userId, this.#nowTs())
+    return devices
   }
 
   /** `logOutExcept`: undefined leaves all devices logged in. */
@@ -175,13 +192,15 @@ export class Accounts {
     const passwordHash = await this.options.passwords.hash(password)
     const devices = await this.#db.transaction().execute(async (trx) => {
       await setPasswordHash(trx, userId, passwordHash)
-      return logOutExcept === undefined ? [] : deleteDevices(trx, userId, { except: logOutExcept })
+      return logOutExcept === undefined ? [] : this.#delete(trx, userId, { except: logOutExcept })
     })
-    if (devices.length > 0) await this.#devicesChanged(userId, devices)
+    await this.#devicesWent(userId, devices)
   }
 
-  async #devicesChanged(userId: string, tokensEnded: readonly DeviceNumber[]): Promise<void> {
-    if (tokensEnded.length > 0) this.options.accessTokens.forget(tokensEnded)
+  async #devicesWent(userId: string, devices: readonly DeviceNumber[]): Promise<void> {
+    if (devices.length === 0) return
+    this.options.accessTokens.forget(devices)
+    forgetKeyCounts(this.#db, devices)
     await this.options.onDevicesChanged?.(userId)
   }
 

@@ -1,6 +1,6 @@
 import type { Kysely } from 'kysely'
 import { isObject, own, ownString, type JsonObject } from '../protocol/json.js'
-import { badJson, forbidden, invalidParam, missingParam } from '../protocol/matrix-error.js'
+import { badJson, forbidden, missingParam, unknown } from '../protocol/matrix-error.js'
 import { isRegistrationTokenValid } from '../store/registration-tokens.js'
 import type { Tables } from '../store/tables.js'
 import type { Accounts } from './accounts.js'
@@ -47,7 +47,7 @@ export function userOf(login: JsonObject): string {
   if (!isObject(identifier)) throw badJson('body.identifier must be an object')
   const type = own(identifier, 'type')
   if (type !== 'm.id.user')
-    throw invalidParam('body.identifier.type must be m.id.user: this server knows users by their ids')
+    throw unknown('body.identifier.type must be m.id.user: this server knows users by their ids')
   const user = own(identifier, 'user')
   if (user === undefined) throw missingParam('body.identifier.user is required')
   if (typeof user !== 'string' || user.includes('\0')) throw badJson('body.identifier.user must be a string, a user id')

@@ -1,4 +1,5 @@
 import { Type } from 'typebox'
+import type { JsonObject } from '../protocol/json.js'
 import { isEventId, isRoomAlias, isRoomId, isServerName, isUserId } from '../protocol/identifiers.js'
 
 /** The formats schemas can name, as the specification's OpenAPI names them, and how a refusal calls them. */
@@ -23,3 +24,9 @@ export const text = (maxLength: number, minLength = 0) => Type.String({ format: 
 
 /** An id that a client chose for its device. */
 export const deviceId = text(255, 1)
+
+/** Any object, left as it is: event content, and what is looked at by hand. */
+export const jsonObject = Type.Unsafe<JsonObject>(Type.Object({}))
+
+/** The answer to user-interactive authentication, which looks into it itself. */
+export const auth = Type.Optional(jsonObject)
