@@ -78,8 +78,8 @@ const program = new Command('bench')
   )
   .addCommand(
     scenarioCommand<IdleOptions>(idle, 'long polls are held; memory of the server (needs --pid)')
-      .addOption(number('--polls <n>', 'long polls held, each over its own connection', 1000, 1, 50_000))
-      .addOption(number('--accounts <n>', 'at most so many accounts; the polls share them', 50_000, 1, 50_000))
+      .addOption(number('--polls <n>', 'long polls held, each over its own connection', 1000, 1, 25_000))
+      .addOption(number('--accounts <n>', 'at most so many accounts; the polls share them', 25_000, 1, 25_000))
       .addOption(number('--room-size <n>', 'the accounts are in rooms of so many members (0: in none)', 10, 0, 1000)),
   )
   .addCommand(
