@@ -30,23 +30,27 @@ export interface CanonicalMember {
 }
 
 /**
- * The members of an object, each written once, in no useful order. For who needs several texts of one object that differ
+ * The members of an object in canonical order, each written once. For who needs several texts of one object that differ
  * in a few members. Throws `CanonicalJsonError`.
  */
 export function canonicalMembers(object: JsonObject, numbers: CanonicalNumbers = 'safe-integers'): CanonicalMember[] {
   const members: CanonicalMember[] = []
-  for (const key of Object.keys(object)) {
+  for (const key of sortedKeys(object)) {
     const value = object[key]
     if (value !== undefined) members.push({ key, text: `${quote(key)}:${write(value, numbers, 2)}` })
   }
   return members
 }
 
-/** The canonical text of the object that has these members. */
-export function joinMembers(members: readonly CanonicalMember[]): string {
-  const sorted = members.toSorted((a, b) => compareCodePoints(a.key, b.key))
-  return `{${sorted.map((member) => member.text).join(',')}}`
+/** These members, in canonical order, with one more. Its key must not be among them. */
+export function insertMember(members: readonly CanonicalMember[], member: CanonicalMember): CanonicalMember[] {
+  const at = members.findIndex(({ key }) => compareCodePoints(key, member.key) > 0)
+  return members.toSpliced(at === -1 ? members.length : at, 0, member)
 }
+
+/** The canonical text of the object that has these members, which are in canonical order. */
+export const joinMembers = (members: readonly CanonicalMember[]): string =>
+  `{${members.map(({ text }) => text).join(',')}}`
 
 /** The order of canonical JSON. `<` on strings compares UTF-16 units and puts U+1F600 before U+FF61. */
 export function compareCodePoints(a: string, b: string): number {

@@ -13,6 +13,7 @@ import {
   CanonicalJsonError,
   canonicalJson,
   canonicalMembers,
+  insertMember,
   joinMembers,
   type CanonicalMember,
 } from './canonical-json.js'
@@ -113,28 +114,28 @@ export function finishEvent(
 ): { pdu: JsonObject; eventId: string; text: string } {
   const members = canonicalMembers(pdu, numbersOf(rules)).filter(({ key }) => key !== 'hashes' && key !== 'signatures')
   const hashes = { sha256: sha256Base64(joinMembers(members.filter(({ key }) => key !== 'unsigned'))) }
-  const hashesMember = memberOf('hashes', hashes)
+  const hashed = insertMember(members, memberOf('hashes', canonicalJson(hashes)))
 
-  const essential = Buffer.from(joinMembers([...essentialMembers(rules, pdu, members), hashesMember]))
+  const essential = Buffer.from(joinMembers(essentialMembers(rules, pdu, hashed)))
   const signatures = { [serverName]: { [key.keyId]: encodeBase64(key.sign(essential)) } }
 
   return {
     pdu: { ...pdu, hashes, signatures },
     eventId: ownEventId(rules, pdu, essential),
-    text: joinMembers([...members, hashesMember, memberOf('signatures', signatures)]),
+    text: joinMembers(insertMember(hashed, memberOf('signatures', canonicalJson(signatures)))),
   }
 }
 
-const memberOf = (key: string, value: JsonObject): CanonicalMember => ({
-  key,
-  text: `"${key}":${canonicalJson(value)}`,
-})
+const memberOf = (key: string, text: string): CanonicalMember => ({ key, text: `"${key}":${text}` })
 
+/** What `redact` keeps, as members: those at the top level are the same, the content is another. */
 function essentialMembers(rules: RoomVersionRules, pdu: JsonObject, members: CanonicalMember[]): CanonicalMember[] {
   const kept = keptKeys(rules)
   const content = redactContent(rules, ownString(pdu, 'type'), own(pdu, 'content'))
-  const contentMember = { key: 'content', text: `"content":${canonicalJson(content, numbersOf(rules))}` }
-  return [...members.filter((member) => kept.includes(member.key)), contentMember]
+  return insertMember(
+    members.filter(({ key }) => kept.includes(key)),
+    memberOf('content', canonicalJson(content, numbersOf(rules))),
+  )
 }
 
 function ownEventId(rules: RoomVersionRules, pdu: JsonObject, essential: Uint8Array): string {

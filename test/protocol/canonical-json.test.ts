@@ -6,6 +6,7 @@ import {
   canonicalJson,
   canonicalMembers,
   compareCodePoints,
+  insertMember,
   joinMembers,
 } from '../../src/protocol/canonical-json.js'
 import type { Json, JsonObject } from '../../src/protocol/json.js'
@@ -92,11 +93,15 @@ describe('canonicalJson', () => {
     fc.assert(run, { seed: 5, numRuns: 2000 })
   })
 
-  it('is what the members of an object make when joined', () => {
-    const objects = fc.dictionary(key, canonical)
-    const run = fc.property(objects, (object) =>
-      expect(joinMembers(canonicalMembers(object))).toBe(canonicalJson(object)),
-    )
+  it('is what the members of an object make when joined, also when one of them comes later', () => {
+    const run = fc.property(fc.dictionary(key, canonical), key, canonical, (object, added, value) => {
+      const members = canonicalMembers(object)
+      expect(joinMembers(members)).toBe(canonicalJson(object))
+
+      const others = members.filter((member) => member.key !== added)
+      const [member] = canonicalMembers({ [added]: value })
+      expect(joinMembers(insertMember(others, member!))).toBe(canonicalJson({ ...object, [added]: value }))
+    })
     fc.assert(run, { seed: 6, numRuns: 500 })
   })
 
