@@ -12,16 +12,21 @@ import type { Bench } from '../scenario.js'
 import { SendLoad } from '../send-load.js'
 import type { SendOptions } from '../scenarios/send.js'
 import { percentile, type Figures } from '../stats.js'
-import { UsageError } from '../target.js'
+import { UsageError, type Target } from '../target.js'
 import { floorEvent } from './event.js'
 import { createFloorSchema, dropFloorSchema, emptyFloorSchema, insertRows, type Row } from './schema.js'
 
 export const BARE_ENDPOINT = 'floor: bare endpoint'
 
-/** @throws UsageError when no target has a database to measure with */
+/** The first database named. @throws UsageError when there is none */
+export function floorDatabase(targets: readonly Target[]): string {
+  const url = targets.find(({ databaseUrl }) => databaseUrl !== undefined)?.databaseUrl
+  if (url === undefined) throw new UsageError('--floor needs the --database-url of a target')
+  return url
+}
+
 export async function floors(bench: Bench<SendOptions>): Promise<Subject[]> {
-  const databaseUrl = bench.targets.find((target) => target.databaseUrl !== undefined)?.databaseUrl
-  if (databaseUrl === undefined) throw new UsageError('--floor needs the --database-url of a target')
+  const databaseUrl = floorDatabase(bench.targets)
   const client = new pg.Client({ connectionString: databaseUrl })
   await client.connect()
   await createFloorSchema(client)

@@ -6,7 +6,7 @@
 
 import { concurrently } from '../concurrently.js'
 import { ErrorLog } from '../errors.js'
-import { BARE_ENDPOINT, floors } from '../floor/floors.js'
+import { BARE_ENDPOINT, floorDatabase, floors } from '../floor/floors.js'
 import type { Account } from '../matrix.js'
 import type { Measured, Subject } from '../rounds.js'
 import type { Bench, Column, Scenario } from '../scenario.js'
@@ -43,6 +43,7 @@ export const send: Scenario<SendOptions> = {
   columns,
   async prepare(bench) {
     checkOptions(bench.options)
+    if (bench.options.floor) floorDatabase(bench.targets)
     const sizes = bench.options.members.length > 0 ? bench.options.members : [undefined]
     const subjects: Subject[] = []
     for (const target of bench.targets) {
