@@ -49,6 +49,26 @@ export class Events {
     return found
   }
 
+  /** Events of several rooms. One statement for all that are not in memory. */
+  async eventsOfRooms(
+    wanted: readonly { readonly room: RoomNumber; readonly event: EventNumber }[],
+  ): Promise<Map<EventNumber, StoredEvent>> {
+    const found = new Map<EventNumber, StoredEvent>()
+    const missing = wanted.filter(({ event }) => {
+      const known = this.memory.events.get(event)
+      if (known !== undefined) found.set(event, known)
+      return known === undefined
+    })
+    if (missing.length === 0) return found
+    const rooms = missing.map(({ room }) => room)
+    const numbers = missing.map(({ event }) => event)
+    const rows = await this.select(
+      sql`(event.room, event.event) in (select * from unnest(${rooms}::int[], ${numbers}::bigint[]))`,
+    )
+    for (const event of rows) found.set(event.number, event)
+    return found
+  }
+
   async byId(room: RoomNumber, eventId: string): Promise<StoredEvent | undefined> {
     const row = await this.db
       .selectFrom('event')

@@ -1,0 +1,87 @@
+/** What this server knows of one user and their rooms, read whole when the user begins to sync. */
+import { sql, type Kysely } from 'kysely'
+import type { EventNumber, Position, RoomNumber } from '../protocol/numbers.js'
+import type { Membership } from './facts.js'
+import type { LogTables } from './log-tables.js'
+import type { MembershipInterval, MembershipRow } from './memberships.js'
+
+/**
+ * All memberships of a user as of a position: what was committed later is left out. The stripped state of an invite
+ * that ended since is gone; nobody will ask for it, since its end is the next thing they hear.
+ */
+export async function membershipsAt(
+  db: Kysely<LogTables>,
+  userId: string,
+  position: Position,
+): Promise<MembershipRow[]> {
+  const { rows } = await sql<{
+    room: RoomNumber
+    membership: Membership
+    event: EventNumber | null
+    position: Position
+    sender: string
+    forgotten: boolean
+    stripped_state: string | null
+  }>`
+    select room, membership, event, position, sender, forgotten, stripped_state from membership
+    where user_id = ${userId} and position <= ${position}
+    union all
+    select room, membership, event, from_position, '', false, null from past_membership
+    where user_id = ${userId} and from_position <= ${position} and to_position > ${position}
+  `.execute(db)
+  return rows.map((row) => ({
+    room: row.room,
+    user: userId,
+    membership: row.membership,
+    event: row.event ?? undefined,
+    position: row.position,
+    sender: row.sender,
+    forgotten: row.forgotten,
+    strippedState: row.stripped_state ?? undefined,
+  }))
+}
+
+/** Memberships that ended with after < end <= upTo, oldest first. */
+export async function membershipsEnded(
+  db: Kysely<LogTables>,
+  userId: string,
+  after: Position,
+  upTo: Position,
+): Promise<Map<RoomNumber, MembershipInterval[]>> {
+  const { rows } = await sql<{ room: RoomNumber; membership: Membership; from: Position; to: Position }>`
+    select room, membership, from_position as from, to_position as to from past_membership
+    where user_id = ${userId} and to_position > ${after} and to_position <= ${upTo} order by from_position
+  `.execute(db)
+  const ended = new Map<RoomNumber, MembershipInterval[]>()
+  for (const { room, membership, from, to } of rows) {
+    const interval = { membership, from, to }
+    const ofRoom = ended.get(room)
+    if (ofRoom === undefined) ended.set(room, [interval])
+    else ofRoom.push(interval)
+  }
+  return ended
+}
+
+/** The rooms a user forgot. */
+export async function forgottenRooms(db: Kysely<LogTables>, userId: string): Promise<Set<RoomNumber>> {
+  const rows = await db
+    .selectFrom('membership')
+    .select('room')
+    .where('user_id', '=', userId)
+    .where('forgotten', '=', true)
+    .execute()
+  return new Set(rows.map((row) => row.room))
+}
+
+/** The users among these who are joined to one of these rooms. */
+export async function joinedToAny(
+  db: Kysely<LogTables>,
+  userIds: readonly string[],
+  rooms: readonly RoomNumber[],
+): Promise<Set<string>> {
+  const { rows } = await sql<{ user_id: string }>`
+    select distinct user_id from membership
+    where user_id = any(${[...userIds]}) and room = any(${[...rooms]}::int[]) and membership = 'join'
+  `.execute(db)
+  return new Set(rows.map((row) => row.user_id))
+}
