@@ -6,7 +6,6 @@ import type { Requester } from '../accounts/requester.js'
 import { ownString } from '../protocol/json.js'
 import type { EventNumber, StateReference } from '../protocol/numbers.js'
 import type { RoomVersionRules } from '../protocol/room-versions.js'
-import { loadTransactionIds } from '../store/client-transactions.js'
 import { whenLoaded } from '../store/missing.js'
 import type { RoomName } from '../store/room-names.js'
 import { StateView } from '../store/state-view.js'
@@ -24,29 +23,36 @@ export interface SerialiseDeps {
 
 type Asking = Pick<Requester, 'userId' | 'device'>
 
+export interface SerialiseOptions {
+  /** Not where the room is known, as in /sync. */
+  readonly withRoomId: boolean
+  /** As a part of the room's state and not of its timeline: what it replaced and who was in the room then is left out. */
+  readonly asState?: boolean
+}
+
 /** JSON texts, in the order of the events; all are of the one room. */
 export async function serialise(
-  { stores, rooms, gate }: SerialiseDeps,
+  deps: SerialiseDeps,
   name: RoomName & { readonly rules: RoomVersionRules },
   requester: Asking,
   events: readonly VisibleEvent[],
-  { withRoomId }: { readonly withRoomId: boolean },
+  { withRoomId, asState = false }: SerialiseOptions,
 ): Promise<string[]> {
   if (events.length === 0) return []
+  const { stores, rooms, gate } = deps
   const now = rooms.deps.now()
-  const related = await relatedEvents(stores, name, events)
-  const [memberships, redactions] = await Promise.all([
-    membershipsAt(stores, name, requester.userId, events),
+  const related = await relatedEvents(stores, name, events, asState)
+  const [memberships, redactions, sent] = await Promise.all([
+    asState ? none : membershipsAt(stores, name, requester.userId, events),
     readableRedactions(gate, name, requester.userId, events, related),
     transactionIds(stores, requester, events, now),
   ])
   return events.map((event) => {
-    const sentAs = event.sentAs
     const unsigned = {
-      ...(sentAs && sentAs.device === requester.device ? { transactionId: sentAs.transactionId } : {}),
-      ...(event.replaces === undefined ? {} : { replaced: related.get(event.replaces)! }),
-      ...(event.redactedBy === undefined ? {} : { redactedBecause: redactions.get(event.redactedBy)! }),
-      membership: memberships.get(event.stateAfter),
+      transactionId: sent.get(event.number),
+      replaced: asState || event.replaces === undefined ? undefined : related.get(event.replaces),
+      redactedBecause: event.redactedBy === undefined ? undefined : redactions.get(event.redactedBy),
+      membership: event.stateAfter === undefined ? undefined : memberships.get(event.stateAfter),
     }
     return clientEvent(name.rules, event, unsigned, { now, withRoomId })
   })
@@ -57,16 +63,17 @@ function relatedEvents(
   stores: Stores,
   name: RoomName,
   events: readonly StoredEvent[],
+  asState: boolean,
 ): Promise<Map<EventNumber, StoredEvent>> | Map<EventNumber, StoredEvent> {
   const numbers: EventNumber[] = []
   for (const { replaces, redactedBy } of events) {
-    if (replaces !== undefined) numbers.push(replaces)
+    if (replaces !== undefined && !asState) numbers.push(replaces)
     if (redactedBy !== undefined) numbers.push(redactedBy)
   }
   return numbers.length === 0 ? none : stores.events.events(name.room, numbers)
 }
 
-const none = new Map<EventNumber, never>()
+const none = new Map<never, never>()
 
 /** Whoever may see an event need not be allowed to see who redacted it later, and why. */
 async function readableRedactions(
@@ -91,9 +98,9 @@ async function membershipsAt(
   name: RoomName,
   userId: string,
   events: readonly StoredEvent[],
-): Promise<ReadonlyMap<StateReference | undefined, string>> {
+): Promise<ReadonlyMap<StateReference, string>> {
   const view = new StateView(stores, name.room)
-  const memberships = new Map<StateReference | undefined, string>()
+  const memberships = new Map<StateReference, string>()
   for (const { stateAfter } of events) {
     if (stateAfter === undefined || memberships.has(stateAfter)) continue
     const member = await whenLoaded(() => view.stateEvent(stateAfter, 'm.room.member', userId))
@@ -102,20 +109,20 @@ async function membershipsAt(
   return memberships
 }
 
-/** Fills in `sentAs` of the requester's own events. Ids are kept for a day: older events are known to have none. */
-async function transactionIds(
+/** What the requester's device called its sends. Ids are kept for a day: older events have none. */
+function transactionIds(
   stores: Stores,
-  { userId }: Asking,
+  { userId, device }: Asking,
   events: readonly StoredEvent[],
   now: number,
-): Promise<void> {
-  const unknown: StoredEvent[] = []
-  for (const event of events) {
-    if (event.sentAs !== undefined || event.event.sender !== userId) continue
-    if (event.event.originServerTs < now - kept) event.sentAs = null
-    else unknown.push(event)
-  }
-  if (unknown.length > 0) await loadTransactionIds(stores.db, userId, unknown)
+): Promise<ReadonlyMap<EventNumber, string>> | ReadonlyMap<EventNumber, string> {
+  const own = events.filter(({ event }) => event.sender === userId && event.originServerTs > now - kept)
+  return own.length === 0
+    ? none
+    : stores.transactions.of(
+        device,
+        own.map(({ number }) => number),
+      )
 }
 
 /** A day, and one more until the clean-up has run everywhere. */

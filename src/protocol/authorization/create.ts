@@ -51,11 +51,16 @@ function hasValidAdditionalCreators(event: RoomEvent): boolean {
  * The creator in the singular, who may join right after `m.room.create`: `content.creator` in v1–v10 (undefined when a
  * peer put something else than a string there), the sender since v11.
  */
-export const creatorOf = (rules: RoomVersionRules, create: RoomEvent): string | undefined =>
-  rules.creatorInCreateContent ? ownString(create.content, 'creator') : create.sender
+export const creatorOf = (
+  rules: RoomVersionRules,
+  create: Pick<RoomEvent, 'sender' | 'content'>,
+): string | undefined => (rules.creatorInCreateContent ? ownString(create.content, 'creator') : create.sender)
 
 /** The creators in the plural: the creator and, since v12, `additional_creators`. Empty only in a room with a broken `creator`. */
-export function creatorsOf(rules: RoomVersionRules, create: RoomEvent): ReadonlySet<string> {
+export function creatorsOf(
+  rules: RoomVersionRules,
+  create: Pick<RoomEvent, 'sender' | 'content'>,
+): ReadonlySet<string> {
   const creator = creatorOf(rules, create)
   const additional = rules.additionalCreators ? own(create.content, 'additional_creators') : undefined
   const others = Array.isArray(additional) ? additional.filter((user) => typeof user === 'string') : []

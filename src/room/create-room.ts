@@ -1,0 +1,289 @@
+/**
+ * Making a room: all its first events are one change, so that nothing of it is there when one of them is refused.
+ * https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3createroom
+ */
+import { randomBytes } from 'node:crypto'
+import { sql, type Kysely } from 'kysely'
+import { encodeBase64Url } from '../protocol/base64.js'
+import { creatorsOf } from '../protocol/authorization/index.js'
+import { isRoomAlias, isUserId } from '../protocol/identifiers.js'
+import { isObject, own, type JsonObject } from '../protocol/json.js'
+import {
+  badJson,
+  invalidParam,
+  invalidRoomState,
+  MatrixError,
+  roomInUse,
+  unsupportedRoomVersion,
+} from '../protocol/matrix-error.js'
+import type { RoomNumber } from '../protocol/numbers.js'
+import { defaultRoomVersion, rulesOf, type RoomVersionRules } from '../protocol/room-versions.js'
+import { deleteAlias, insertAlias } from '../store/aliases.js'
+import { profiles, type Profile } from '../store/profiles.js'
+import type { Tables } from '../store/tables.js'
+import { emptyHead } from './build-event.js'
+import type { Draft } from './draft.js'
+import { requireInvitable } from './invitable.js'
+import { memberContent } from './member-content.js'
+import { Room } from './room.js'
+import type { Rooms } from './rooms.js'
+import { emptySummary } from './summary.js'
+
+/** As the client wrote it, of the right types. */
+export interface RoomRequest {
+  readonly visibility?: 'public' | 'private'
+  readonly room_alias_name?: string
+  readonly name?: string
+  readonly topic?: string
+  readonly invite?: readonly string[]
+  readonly room_version?: string
+  readonly creation_content?: JsonObject
+  readonly initial_state?: readonly {
+    readonly type: string
+    readonly state_key?: string
+    readonly content: JsonObject
+  }[]
+  readonly preset?: Preset
+  readonly is_direct?: boolean
+  readonly power_level_content_override?: JsonObject
+}
+
+export type Preset = 'private_chat' | 'public_chat' | 'trusted_private_chat'
+
+export interface CreateRoomDeps {
+  readonly db: Kysely<Tables>
+  readonly rooms: Rooms
+}
+
+/** @throws MatrixError with nothing done. Otherwise resolves with the room id when all of it is durable. */
+export async function createRoom(
+  { db, rooms }: CreateRoomDeps,
+  creator: string,
+  request: RoomRequest,
+  /** Of the request's body; strict room versions refuse it. */
+  nonCanonicalNumber?: string,
+): Promise<string> {
+  const rules = rulesOf(request.room_version ?? defaultRoomVersion)
+  if (rules === undefined)
+    throw unsupportedRoomVersion(`This server does not know room version ${request.room_version}`)
+  if (nonCanonicalNumber !== undefined && rules.strictCanonicalJson) {
+    throw badJson(`Events of this room version cannot hold the number ${nonCanonicalNumber}`)
+  }
+  const server = rooms.deps.server.name
+  const alias = request.room_alias_name === undefined ? undefined : aliasOf(request.room_alias_name, server)
+  const plan = await planOf(db, server, rules, creator, request)
+  const drafts = draftsOf(plan, alias)
+
+  const number = await newRoomNumber(db)
+  if (alias !== undefined) {
+    const inserted = await insertAlias(db, { alias, room: number, creator }, rooms.deps.now())
+    if (inserted === 'exists') throw roomInUse(`The alias ${alias} is taken`)
+  }
+  try {
+    return await begin(rooms, rules, number, drafts, request.visibility === 'public')
+  } catch (cause) {
+    // What could not be deleted now is taken for abandoned later (src/store/aliases.ts).
+    if (alias !== undefined) await deleteAlias(db, alias, number).catch(() => undefined)
+    throw asRoomState(cause)
+  }
+}
+
+/** What the rules refuse in a room that is being made is a mistake of the request, not a right that is missing. */
+const asRoomState = (cause: unknown): unknown =>
+  cause instanceof MatrixError && cause.errcode === 'M_FORBIDDEN' ? invalidRoomState(cause.message) : cause
+
+async function begin(
+  rooms: Rooms,
+  rules: RoomVersionRules,
+  number: RoomNumber,
+  drafts: readonly Draft[],
+  inDirectory: boolean,
+): Promise<string> {
+  const { stores, server } = rooms.deps
+  await Promise.all(drafts.map(({ type, stateKey }) => stores.keys.intern(type, stateKey!)))
+  const roomId = rules.roomIdIsCreateHash
+    ? undefined
+    : `!${encodeBase64Url(randomBytes(18)).slice(0, 18)}:${server.name}`
+  const room = new Room(rooms.deps, number, rules, roomId)
+  const summary = { ...emptySummary, in_directory: inDirectory }
+  room.begin({ head: emptyHead, summary, extremities: [], create: undefined })
+  await room.append(drafts, undefined, { version: rules.version })
+  rooms.remember(room)
+  return stores.names.remember({ room: number, room_id: room.roomId!, version: rules.version }).roomId
+}
+
+async function newRoomNumber(db: Kysely<Tables>): Promise<RoomNumber> {
+  const { rows } = await sql<{ room: RoomNumber }>`select nextval('room_number')::int as room`.execute(db)
+  return rows[0]!.room
+}
+
+function aliasOf(localpart: string, server: string): string {
+  const alias = `#${localpart}:${server}`
+  if (localpart.includes(':') || /\s/.test(localpart) || !isRoomAlias(alias)) {
+    throw invalidParam('body.room_alias_name must be the part of a room alias before the colon, without spaces')
+  }
+  return alias
+}
+
+interface Plan {
+  readonly rules: RoomVersionRules
+  readonly creator: string
+  readonly preset: Preset
+  readonly request: RoomRequest
+  readonly createContent: JsonObject
+  readonly levels: JsonObject
+  readonly invited: readonly string[]
+  readonly profiles: ReadonlyMap<string, Profile>
+}
+
+async function planOf(
+  db: Kysely<Tables>,
+  server: string,
+  rules: RoomVersionRules,
+  creator: string,
+  request: RoomRequest,
+): Promise<Plan> {
+  const invited = [...new Set(request.invite ?? [])]
+  await requireInvitable(db, server, invited)
+  const preset = request.preset ?? (request.visibility === 'public' ? 'public_chat' : 'private_chat')
+  const trusted = preset === 'trusted_private_chat' ? invited : []
+  const createContent = createContentOf(rules, creator, request.creation_content ?? {}, trusted)
+  const levels = levelsOf(rules, creator, preset, trusted, request)
+  requireCreatorsApart(rules, creator, createContent, levels)
+  return {
+    rules,
+    creator,
+    preset,
+    request,
+    createContent,
+    levels,
+    invited,
+    profiles: await profiles(db, [creator, ...invited]),
+  }
+}
+
+function createContentOf(
+  rules: RoomVersionRules,
+  creator: string,
+  given: JsonObject,
+  trusted: readonly string[],
+): JsonObject {
+  const { creator: _overwritten, ...rest } = given
+  return {
+    ...rest,
+    ...(rules.creatorInCreateContent ? { creator } : {}),
+    ...(rules.additionalCreators ? additionalCreators(own(given, 'additional_creators'), trusted) : {}),
+    room_version: rules.version,
+  }
+}
+
+function additionalCreators(given: JsonObject[string], trusted: readonly string[]): JsonObject {
+  const isList =
+    given === undefined || (Array.isArray(given) && given.every((id) => typeof id === 'string' && isUserId(id)))
+  if (!isList) throw badJson('body.creation_content.additional_creators must be a list of user ids')
+  const all = [...new Set([...((given ?? []) as string[]), ...trusted])]
+  return given === undefined && all.length === 0 ? {} : { additional_creators: all }
+}
+
+/** The defaults with the request's override on top. An `m.room.power_levels` in `initial_state` takes the place of both. */
+function levelsOf(
+  rules: RoomVersionRules,
+  creator: string,
+  preset: Preset,
+  trusted: readonly string[],
+  request: RoomRequest,
+): JsonObject {
+  const own = request.initial_state?.findLast(isState('m.room.power_levels'))
+  if (own !== undefined) return own.content
+  // Since version 12 creators are above every level and may not be listed.
+  const users = rules.privilegedCreators ? [] : [creator, ...trusted]
+  return {
+    users: Object.fromEntries(users.map((user) => [user, 100])),
+    users_default: 0,
+    events: {
+      'm.room.name': 50,
+      'm.room.avatar': 50,
+      'm.room.canonical_alias': 50,
+      'm.room.power_levels': 100,
+      'm.room.history_visibility': 100,
+      'm.room.encryption': 100,
+      'm.room.server_acl': 100,
+      // From version 12 on only creators should be able to upgrade the room.
+      'm.room.tombstone': rules.privilegedCreators ? 150 : 100,
+    },
+    events_default: 0,
+    state_default: 50,
+    ban: 50,
+    kick: 50,
+    redact: 50,
+    invite: preset === 'public_chat' ? 50 : 0,
+    ...request.power_level_content_override,
+  }
+}
+
+function requireCreatorsApart(
+  rules: RoomVersionRules,
+  creator: string,
+  createContent: JsonObject,
+  levels: JsonObject,
+): void {
+  const users = own(levels, 'users')
+  if (!rules.privilegedCreators || !isObject(users)) return
+  const create = { sender: creator, content: createContent }
+  const listed = [...creatorsOf(rules, create)].find((user) => Object.hasOwn(users, user))
+  if (listed !== undefined) throw badJson(`${listed} is a creator of the room and cannot be given a power level`)
+}
+
+/** In the order of the specification. */
+function draftsOf(plan: Plan, alias: string | undefined): Draft[] {
+  const { creator, request, invited } = plan
+  const state = (type: string, content: JsonObject, stateKey = ''): Draft => ({
+    type,
+    stateKey,
+    sender: creator,
+    content,
+  })
+  const member = (userId: string, membership: 'join' | 'invite', more: JsonObject = {}) =>
+    state('m.room.member', memberContent(membership, plan.profiles.get(userId), more), userId)
+  return [
+    state('m.room.create', plan.createContent),
+    member(creator, 'join'),
+    state('m.room.power_levels', plan.levels),
+    ...(alias === undefined ? [] : [state('m.room.canonical_alias', { alias })]),
+    ...presetState(plan).map(([type, content]) => state(type, content)),
+    ...initialState(request).map(({ type, state_key, content }) => state(type, content, state_key)),
+    ...(request.name === undefined ? [] : [state('m.room.name', { name: request.name })]),
+    ...(request.topic === undefined ? [] : [state('m.room.topic', topicContent(request.topic))]),
+    ...invited.map((userId) => member(userId, 'invite', request.is_direct === true ? { is_direct: true } : {})),
+  ]
+}
+
+const topicContent = (topic: string): JsonObject => ({
+  topic,
+  'm.topic': { 'm.text': [{ body: topic, mimetype: 'text/plain' }] },
+})
+
+/** What `initial_state` sets, the preset does not. */
+function presetState({ preset, request }: Plan): (readonly [type: string, content: JsonObject])[] {
+  const isPublic = preset === 'public_chat'
+  const state = [
+    ['m.room.join_rules', { join_rule: isPublic ? 'public' : 'invite' }],
+    ['m.room.history_visibility', { history_visibility: 'shared' }],
+    ['m.room.guest_access', { guest_access: isPublic ? 'forbidden' : 'can_join' }],
+  ] as const
+  return state.filter(([type]) => !request.initial_state?.some(isState(type)))
+}
+
+/** Without what is set in another place: power levels, and what `name` and `topic` overwrite. */
+const initialState = ({ initial_state = [], name, topic }: RoomRequest) =>
+  initial_state.filter(
+    (event) =>
+      !isState('m.room.power_levels')(event) &&
+      !(name !== undefined && isState('m.room.name')(event)) &&
+      !(topic !== undefined && isState('m.room.topic')(event)),
+  )
+
+const isState =
+  (type: string) =>
+  (event: { readonly type: string; readonly state_key?: string }): boolean =>
+    event.type === type && (event.state_key ?? '') === ''
