@@ -1,4 +1,4 @@
-import { Type } from 'typebox'
+import { Type, type Static, type TSchema } from 'typebox'
 import type { JsonObject } from '../protocol/json.js'
 import { isEventId, isRoomAlias, isRoomId, isServerName, isUserId } from '../protocol/identifiers.js'
 
@@ -27,6 +27,10 @@ export const deviceId = text(255, 1)
 
 /** Any object, left as it is: event content, and what is looked at by hand. */
 export const jsonObject = Type.Unsafe<JsonObject>(Type.Object({}))
+
+/** An object whose keys clients choose. Look values up with `Object.entries` or `own`: a key may be `__proto__`. */
+export const mapOf = <T extends TSchema>(value: T) =>
+  Type.Unsafe<Record<string, Static<T>>>(Type.Object({}, { additionalProperties: value }))
 
 /** The answer to user-interactive authentication, which looks into it itself. */
 export const auth = Type.Optional(jsonObject)

@@ -9,9 +9,16 @@ export interface ListenOptions {
   readonly host: string
   /** 0: any free one. */
   readonly port: number
-  /** HTTPS when given. The files are looked at every ten seconds and taken anew when they have changed. */
-  readonly tls?: { readonly certFile: string; readonly keyFile: string } | undefined
+  /** HTTPS when given. The files are taken anew when they have changed. */
+  readonly tls?: TlsFiles | undefined
   readonly logger: Logger
+}
+
+export interface TlsFiles {
+  readonly certFile: string
+  readonly keyFile: string
+  /** How often to look whether they have changed; ten seconds. */
+  readonly pollMs?: number
 }
 
 export interface RunningServer {
@@ -84,13 +91,13 @@ export async function listen(app: Express, options: ListenOptions): Promise<Runn
   }
 }
 
-const readCertificate = (tls: { certFile: string; keyFile: string }) => ({
+const readCertificate = (tls: TlsFiles) => ({
   cert: readFileSync(tls.certFile),
   key: readFileSync(tls.keyFile),
 })
 
 /** Polling, because tools replace these files by renaming or by moving a link, which a watch on the file does not see. */
-function reloadCertificate(server: TlsServer, tls: { certFile: string; keyFile: string }, logger: Logger) {
+function reloadCertificate(server: TlsServer, tls: TlsFiles, logger: Logger) {
   const reload = () => {
     try {
       server.setSecureContext(readCertificate(tls))
@@ -101,7 +108,7 @@ function reloadCertificate(server: TlsServer, tls: { certFile: string; keyFile: 
     }
   }
   const files = [tls.certFile, tls.keyFile]
-  for (const file of files) watchFile(file, { interval: 10_000, persistent: false }, reload)
+  for (const file of files) watchFile(file, { interval: tls.pollMs ?? 10_000, persistent: false }, reload)
   return () => {
     for (const file of files) unwatchFile(file, reload)
   }
