@@ -1,9 +1,8 @@
 import { newSetupToken } from './accounts/setup.js'
+import { assemble } from './assemble.js'
 import type { Config, ListenAddress, Secrets } from './config.js'
-import { createApp } from './http/app.js'
 import { listen, type RunningServer } from './http/server.js'
 import type { Logger } from './logger.js'
-import { AccessTokens } from './accounts/access-tokens.js'
 import { establishIdentity } from './server-identity.js'
 import { openServerDatabase } from './server-database.js'
 
@@ -42,19 +41,10 @@ export async function startHomeserver(
   try {
     const database = await openServerDatabase(config, secrets, { command: 'hearth', log })
     parts.add((how) => database.close(how))
-    await establishIdentity(database, config, { rotated: options.signingKeyRotated })
-
+    const identity = await establishIdentity(database, config, { rotated: options.signingKeyRotated })
     const shuttingDown = new AbortController()
-    const accessTokens = new AccessTokens({ db: database.db, logger: log })
-    const app = createApp({
-      endpoints: [],
-      services: {},
-      authenticate: (token, ip) => accessTokens.authenticate(token, ip),
-      rateLimits: config.http.rateLimits,
-      trustedProxies: config.http.trustedProxies,
-      shuttingDown: shuttingDown.signal,
-      logger: log,
-    })
+    const { app, close } = await assemble({ config, secrets, database, identity, log, shuttingDown: shuttingDown.signal })
+    parts.add(close)
 
     const plain = await listen(app, { ...config.http.listen, logger: log })
     parts.add((how) => plain.close(how === 'quick' ? 0 : GRACE_MS))

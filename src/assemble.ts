@@ -1,0 +1,101 @@
+/**
+ * The server without its sockets: what stands on a database, built in the order in which the parts stand on each other.
+ * `homeserver.ts` opens the database and listens; the tests do both in their own way.
+ */
+import type { Express } from 'express'
+import { AccessTokens } from './accounts/access-tokens.js'
+import { Accounts } from './accounts/accounts.js'
+import { DeviceLists } from './accounts/device-lists.js'
+import { InteractiveAuth } from './accounts/interactive-auth.js'
+import { PasswordGuesses } from './accounts/password-guesses.js'
+import { Passwords } from './accounts/passwords.js'
+import { SharedSecretRegistration } from './accounts/shared-secret.js'
+import { routes } from './client-server/routes.js'
+import type { Services } from './client-server/services.js'
+import type { Config, Secrets } from './config.js'
+import { createApp } from './http/app.js'
+import type { Logger } from './logger.js'
+import { openRooms } from './room/open-rooms.js'
+import { ProfileChanges } from './room/profile-changes.js'
+import type { ServerIdentity } from './server-identity.js'
+import type { Database } from './store/database.js'
+import { Typing } from './sync/typing.js'
+
+export interface Parts {
+  readonly config: Config
+  readonly secrets: Secrets
+  readonly database: Database
+  readonly identity: ServerIdentity
+  readonly log: Logger
+  /** Aborted when the server begins to stop. */
+  readonly shuttingDown: AbortSignal
+  readonly passwords?: Passwords
+}
+
+export interface Assembled {
+  readonly app: Express
+  readonly services: Services
+  /** After the last request: what waits for the log writer is written. */
+  close(): Promise<void>
+}
+
+export async function assemble(parts: Parts): Promise<Assembled> {
+  const { config, secrets, database, identity, log } = parts
+  const { db } = database
+  const engine = await openRooms({
+    db,
+    connect: () => database.connect(),
+    server: { name: config.serverName, key: identity.signingKey },
+    identityKey: identity.record.stateIdentityKey,
+    cacheMb: config.cacheMb,
+    logger: log,
+  })
+
+  const deviceLists = new DeviceLists(db, engine.writer)
+  const profileChanges = new ProfileChanges({ db, rooms: engine.rooms, logger: log })
+  const accessTokens = new AccessTokens({ db, logger: log })
+  const accounts = new Accounts({
+    db,
+    serverName: config.serverName,
+    passwords: parts.passwords ?? new Passwords(),
+    guesses: new PasswordGuesses(config.http.rateLimits),
+    accessTokens,
+    onDevicesChanged: (userId) => deviceLists.changed(userId),
+  })
+  const { registrationSharedSecret } = secrets
+
+  const services: Services = {
+    config,
+    db,
+    stores: engine.stores,
+    log: engine.log,
+    writer: engine.writer,
+    rooms: engine.rooms,
+    gate: engine.gate,
+    typing: new Typing(),
+    accounts,
+    deviceLists,
+    profileChanges,
+    interactiveAuth: new InteractiveAuth(db),
+    sharedSecretRegistration:
+      registrationSharedSecret === undefined ? undefined : new SharedSecretRegistration(registrationSharedSecret),
+  }
+  const app = createApp({
+    endpoints: routes,
+    services,
+    authenticate: (token, ip) => accessTokens.authenticate(token, ip),
+    rateLimits: config.http.rateLimits,
+    trustedProxies: config.http.trustedProxies,
+    shuttingDown: parts.shuttingDown,
+    logger: log,
+  })
+  return {
+    app,
+    services,
+    async close() {
+      await profileChanges.settled()
+      await profileChanges.settled()
+      await engine.close()
+    },
+  }
+}
