@@ -5,8 +5,23 @@ import { register } from './account-management/register.js'
 import { registrationTokenValidity } from './account-management/registration-token-validity.js'
 import { getCapabilities } from './capabilities/get-capabilities.js'
 import { deleteDevice, deleteDevices, getDevice, getDevices, updateDevice } from './device-management/devices.js'
+import { claimKeys } from './end-to-end-encryption/claim-keys.js'
+import { getKeysChanges } from './end-to-end-encryption/get-keys-changes.js'
+import { queryKeys } from './end-to-end-encryption/query-keys.js'
+import { uploadKeys } from './end-to-end-encryption/upload-keys.js'
 import { home } from './pages/home.js'
 import { getSetup, postSetup } from './pages/setup.js'
+import {
+  getPushRule,
+  getPushRuleActions,
+  getPushRules,
+  getPushRulesGlobal,
+  isPushRuleEnabled,
+} from './push-notifications/push-rules.js'
+import { setReadMarker } from './read-markers/set-read-marker.js'
+import { postReceipt } from './room-participation/post-receipt.js'
+import { setTyping } from './room-participation/set-typing.js'
+import { sendToDevice } from './send-to-device-messaging/send-to-device.js'
 import { getVersions } from './server-administration/get-versions.js'
 import { getWellknown } from './server-administration/get-wellknown.js'
 import { health } from './server-administration/health.js'
@@ -15,6 +30,17 @@ import { getTokenOwner } from './session-management/get-token-owner.js'
 import { getLoginFlows, login } from './session-management/login.js'
 import { logout, logoutAll } from './session-management/logout.js'
 import { getRegistrationNonce, registerBySharedSecret } from './synapse-admin/register.js'
+import { getProtocols } from './third-party-lookup/get-protocols.js'
+import {
+  getAccountData,
+  getAccountDataPerRoom,
+  setAccountData,
+  setAccountDataPerRoom,
+} from './user-data/account-data.js'
+import { deleteProfileField, getProfileField, getUserProfile, setProfileField } from './user-data/profile.js'
+import { deleteRoomTag, getRoomTags, setRoomTag } from './user-data/tags.js'
+import { searchUserDirectory } from './user-directory/search-user-directory.js'
+import { getTurnServer } from './voip/get-turn-server.js'
 
 /** All endpoints that clients, browsers and tools call. */
 export const routes: readonly Endpoint<Services>[] = [
@@ -45,6 +71,38 @@ export const routes: readonly Endpoint<Services>[] = [
   updateDevice,
   deleteDevice,
   deleteDevices,
+  // User data
+  getUserProfile,
+  getProfileField,
+  setProfileField,
+  deleteProfileField,
+  getAccountData,
+  setAccountData,
+  getAccountDataPerRoom,
+  setAccountDataPerRoom,
+  getRoomTags,
+  setRoomTag,
+  deleteRoomTag,
+  searchUserDirectory,
+  // Push notifications
+  getPushRules,
+  getPushRulesGlobal,
+  getPushRule,
+  isPushRuleEnabled,
+  getPushRuleActions,
+  // Receipts, read markers and typing
+  postReceipt,
+  setReadMarker,
+  setTyping,
+  // End-to-end encryption
+  uploadKeys,
+  queryKeys,
+  claimKeys,
+  getKeysChanges,
+  sendToDevice,
+  // Voice over IP, third-party networks
+  getTurnServer,
+  getProtocols,
   // The admin API of Synapse
   getRegistrationNonce,
   registerBySharedSecret,

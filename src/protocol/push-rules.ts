@@ -342,3 +342,6 @@ function isEdit(content: JsonObject): boolean {
   const relation = own(content, 'm.relates_to')
   return isObject(relation) && own(relation, 'rel_type') === 'm.replace'
 }
+
+/** The content of `m.push_rules`, and the answer of `GET /pushrules/`, for a user who changed nothing: JSON text. */
+export const pushRulesContent = (userId: string): string => JSON.stringify({ global: predefinedRules(userId) })

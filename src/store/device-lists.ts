@@ -1,4 +1,5 @@
 import { sql, type Kysely, type Transaction } from 'kysely'
+import type { Position } from '../protocol/numbers.js'
 import type { Tables } from './tables.js'
 
 /**
@@ -33,4 +34,43 @@ export async function deviceListsTold(db: Kysely<Tables>, numbers: readonly numb
     .deleteFrom('untold_device_list')
     .where((row) => row('number', '=', row.fn.any(row.val([...numbers]))))
     .execute()
+}
+
+/**
+ * Of whom a user has to fetch the devices anew, having heard of everything up to a position: those who share a room now
+ * and changed their devices since, or came to share one. And of whom no longer: those with whom they shared a room then
+ * and share none now. Somebody may be named who need not be: the first costs their client a request, the second nothing.
+ */
+export async function deviceListsSince(
+  db: Kysely<Tables>,
+  userId: string,
+  since: Position,
+): Promise<{ changed: string[]; left: string[] }> {
+  const mine = sql`mine as materialized (
+    select room, position from membership where user_id = ${userId} and membership = 'join'
+  )`
+  const changed = await sql<{ user_id: string }>`
+    with ${mine}
+    select user_id from device_list_change d
+    where position > ${since} and (user_id = ${userId} or exists (
+      select from membership m join mine using (room) where m.user_id = d.user_id and m.membership = 'join'))
+    union
+    select user_id from membership m join mine using (room)
+    where m.membership = 'join' and m.user_id <> ${userId} and (m.position > ${since} or mine.position > ${since})
+  `.execute(db)
+  const left = await sql<{ user_id: string }>`
+    with ${mine}, ended as materialized (
+      select distinct room from past_membership
+      where user_id = ${userId} and membership = 'join' and to_position > ${since} and room not in (select room from mine)
+    )
+    select user_id from (
+      select user_id from past_membership p
+      where membership = 'join' and to_position > ${since} and room in (select room from mine union select room from ended)
+      union
+      select user_id from membership where membership = 'join' and room in (select room from ended)
+    ) shared
+    where user_id <> ${userId} and not exists (
+      select from membership m join mine using (room) where m.user_id = shared.user_id and m.membership = 'join')
+  `.execute(db)
+  return { changed: changed.rows.map((row) => row.user_id), left: left.rows.map((row) => row.user_id) }
 }
