@@ -19,7 +19,17 @@ import {
   isPushRuleEnabled,
 } from './push-notifications/push-rules.js'
 import { setReadMarker } from './read-markers/set-read-marker.js'
+import { createRoom } from './room-creation/create-room.js'
+import { forgetRoom } from './room-membership/forget-room.js'
+import { getJoinedRooms } from './room-membership/get-joined-rooms.js'
+import { inviteUser } from './room-membership/invite-user.js'
+import { joinRoom, joinRoomById } from './room-membership/join-room.js'
+import { ban, kick, unban } from './room-membership/kick.js'
+import { knockRoom } from './room-membership/knock-room.js'
+import { leaveRoom } from './room-membership/leave-room.js'
 import { postReceipt } from './room-participation/post-receipt.js'
+import { redactEvent } from './room-participation/redact-event.js'
+import { sendMessage } from './room-participation/send-message.js'
 import { setTyping } from './room-participation/set-typing.js'
 import { sendToDevice } from './send-to-device-messaging/send-to-device.js'
 import { getVersions } from './server-administration/get-versions.js'
@@ -106,4 +116,20 @@ export const routes: readonly Endpoint<Services>[] = [
   // The admin API of Synapse
   getRegistrationNonce,
   registerBySharedSecret,
+  // Room creation
+  createRoom,
+  // Room membership
+  joinRoomById,
+  joinRoom,
+  knockRoom,
+  leaveRoom,
+  forgetRoom,
+  inviteUser,
+  kick,
+  ban,
+  unban,
+  getJoinedRooms,
+  // Room participation
+  sendMessage,
+  redactEvent,
 ]

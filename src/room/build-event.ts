@@ -11,7 +11,7 @@ import { referenceHash } from '../protocol/hashes.js'
 import { fitsId, serverNameOf } from '../protocol/identifiers.js'
 import { own, ownString, type JsonObject } from '../protocol/json.js'
 import { badJson, forbidden, notFound, tooLarge } from '../protocol/matrix-error.js'
-import type { RoomNumber, StateKeyNumber } from '../protocol/numbers.js'
+import type { DeviceNumber, RoomNumber, StateKeyNumber } from '../protocol/numbers.js'
 import { checkSize, roomEventOf } from '../protocol/pdu.js'
 import { defaultVerdict } from '../protocol/push-rules.js'
 import { redact } from '../protocol/redaction.js'
@@ -133,6 +133,7 @@ export function buildEvent(context: BuildContext, before: BuildingHead, draft: D
     notifyCount: before.head.notifyCount + Number(notifies),
     highlightCount: before.head.highlightCount + Number(verdictOfPush.highlightAll),
     clientText: undefined,
+    sentAs: sentAsOf(draft),
   }
   const summary = stateKey === undefined ? before.summary : summaryAfter(before.summary, stored, replaced)
   return {
@@ -159,6 +160,11 @@ export function buildEvent(context: BuildContext, before: BuildingHead, draft: D
     },
   }
 }
+
+const sentAsOf = ({ transaction }: Draft): StoredEvent['sentAs'] =>
+  transaction === undefined
+    ? null
+    : { device: transaction.device as DeviceNumber, transactionId: transaction.transactionId }
 
 /** The size of the whole is checked when it is known (`finish`). */
 function checkLimits({ type, stateKey, sender }: Draft): void {

@@ -6,6 +6,7 @@ import type { Requester } from '../accounts/requester.js'
 import { ownString } from '../protocol/json.js'
 import type { EventNumber, StateReference } from '../protocol/numbers.js'
 import type { RoomVersionRules } from '../protocol/room-versions.js'
+import { loadTransactionIds } from '../store/client-transactions.js'
 import { whenLoaded } from '../store/missing.js'
 import type { RoomName } from '../store/room-names.js'
 import { StateView } from '../store/state-view.js'
@@ -42,17 +43,17 @@ export async function serialise(
   const { stores, rooms, gate } = deps
   const now = rooms.deps.now()
   const related = await relatedEvents(stores, name, events, asState)
-  const [memberships, redactions, sent] = await Promise.all([
-    asState ? none : membershipsAt(stores, name, requester.userId, events),
+  const [memberships, redactions] = await Promise.all([
+    asState ? undefined : membershipsAt(stores, name, requester.userId, events),
     readableRedactions(gate, name, requester.userId, events, related),
-    transactionIds(stores, requester, events, now),
+    loadSentAs(stores, requester, events, now),
   ])
   return events.map((event) => {
     const unsigned = {
-      transactionId: sent.get(event.number),
+      transactionId: event.sentAs?.device === requester.device ? event.sentAs.transactionId : undefined,
       replaced: asState || event.replaces === undefined ? undefined : related.get(event.replaces),
       redactedBecause: event.redactedBy === undefined ? undefined : redactions.get(event.redactedBy),
-      membership: event.stateAfter === undefined ? undefined : memberships.get(event.stateAfter),
+      membership: event.stateAfter === undefined ? undefined : memberships?.get(event.stateAfter),
     }
     return clientEvent(name.rules, event, unsigned, { now, withRoomId })
   })
@@ -64,7 +65,7 @@ function relatedEvents(
   name: RoomName,
   events: readonly StoredEvent[],
   asState: boolean,
-): Promise<Map<EventNumber, StoredEvent>> | Map<EventNumber, StoredEvent> {
+): Promise<ReadonlyMap<EventNumber, StoredEvent>> | ReadonlyMap<EventNumber, StoredEvent> {
   const numbers: EventNumber[] = []
   for (const { replaces, redactedBy } of events) {
     if (replaces !== undefined && !asState) numbers.push(replaces)
@@ -73,7 +74,7 @@ function relatedEvents(
   return numbers.length === 0 ? none : stores.events.events(name.room, numbers)
 }
 
-const none = new Map<never, never>()
+const none: ReadonlyMap<never, never> = new Map<never, never>()
 
 /** Whoever may see an event need not be allowed to see who redacted it later, and why. */
 async function readableRedactions(
@@ -109,20 +110,20 @@ async function membershipsAt(
   return memberships
 }
 
-/** What the requester's device called its sends. Ids are kept for a day: older events have none. */
-function transactionIds(
+/** Fills in `sentAs` of the requester's own events. Ids are kept for a day: older events are known to have none. */
+async function loadSentAs(
   stores: Stores,
-  { userId, device }: Asking,
+  { userId }: Asking,
   events: readonly StoredEvent[],
   now: number,
-): Promise<ReadonlyMap<EventNumber, string>> | ReadonlyMap<EventNumber, string> {
-  const own = events.filter(({ event }) => event.sender === userId && event.originServerTs > now - kept)
-  return own.length === 0
-    ? none
-    : stores.transactions.of(
-        device,
-        own.map(({ number }) => number),
-      )
+): Promise<void> {
+  const unknown: StoredEvent[] = []
+  for (const event of events) {
+    if (event.sentAs !== undefined || event.event.sender !== userId) continue
+    if (event.event.originServerTs < now - kept) event.sentAs = null
+    else unknown.push(event)
+  }
+  if (unknown.length > 0) await loadTransactionIds(stores.db, userId, unknown)
 }
 
 /** A day, and one more until the clean-up has run everywhere. */

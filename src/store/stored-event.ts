@@ -1,4 +1,11 @@
-import type { EventNumber, Position, RoomNumber, StateKeyNumber, StateReference } from '../protocol/numbers.js'
+import type {
+  DeviceNumber,
+  EventNumber,
+  Position,
+  RoomNumber,
+  StateKeyNumber,
+  StateReference,
+} from '../protocol/numbers.js'
 import type { RoomEvent } from '../protocol/room-event.js'
 
 export type Fate = 'accepted' | 'soft-failed' | 'rejected'
@@ -36,4 +43,6 @@ export interface StoredEvent {
   readonly highlightCount: number
   /** The client format without its closing brace and `unsigned`: serialised once, shared by all who receive it. */
   clientText: string | undefined
+  /** What the device that sent it called it; null: nothing that is known. Absent until somebody asked (client-transactions.ts). */
+  sentAs?: { readonly device: DeviceNumber; readonly transactionId: string } | null
 }

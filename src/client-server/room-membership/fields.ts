@@ -1,0 +1,13 @@
+import { Type } from 'typebox'
+import { roomAlias, roomId } from '../../http/fields.js'
+import type { JsonObject } from '../../protocol/json.js'
+
+export const reason = Type.Optional(Type.String())
+
+/** The content of a member event that a request gives a reason for. */
+export const reasonIn = (body: { readonly reason?: string | undefined }): JsonObject =>
+  body.reason === undefined ? {} : { reason: body.reason }
+
+export const roomIdOrAlias = Type.Union([roomId, roomAlias])
+
+export const via = Type.Optional(Type.Array(Type.String()))

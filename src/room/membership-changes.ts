@@ -1,0 +1,131 @@
+/**
+ * Changes of membership that local users ask for. Who may do what is the business of the authorisation rules; what they
+ * cannot refuse is refused here, in checks that hold on the head each event is built on: a kick of somebody who is not in
+ * the room would be allowed as a change of reason, and one of somebody who is banned as an unban.
+ */
+import type { Kysely } from 'kysely'
+import type { JsonObject } from '../protocol/json.js'
+import { badJson, forbidden } from '../protocol/matrix-error.js'
+import type { Membership } from '../store/facts.js'
+import { profile } from '../store/profiles.js'
+import type { StoredEvent } from '../store/stored-event.js'
+import type { Tables } from '../store/tables.js'
+import { requireInvitable } from './invitable.js'
+import type { KnownRoom } from './known-room.js'
+import { memberContent } from './member-content.js'
+import { joinAuthorisation } from './restricted-join.js'
+import type { Rooms } from './rooms.js'
+
+export interface MembershipDeps {
+  readonly db: Kysely<Tables>
+  readonly rooms: Rooms
+}
+
+type Check = (current: Membership | undefined) => void
+
+/** `more`: what the member event says beside the membership, such as a reason. Who is joined already stays so. */
+export async function join(deps: MembershipDeps, name: KnownRoom, userId: string, more: JsonObject): Promise<void> {
+  if ((await deps.rooms.membership(name, userId)) !== 'join') await sendJoin(deps, name, userId, more)
+}
+
+async function sendJoin(deps: MembershipDeps, name: KnownRoom, userId: string, more: JsonObject): Promise<StoredEvent> {
+  const authorisation = await joinAuthorisation(deps.rooms, name, userId)
+  const content = memberContent('join', await profile(deps.db, userId), { ...more, ...authorisation })
+  return deps.rooms.changeMembership(name, userId, userId, content)
+}
+
+/** Leaves a room, declines an invite, takes back a knock. Who has left already stays so. */
+export async function leave(
+  { rooms }: MembershipDeps,
+  name: KnownRoom,
+  userId: string,
+  more: JsonObject,
+): Promise<void> {
+  const current = await rooms.membership(name, userId)
+  if (current === undefined) throw forbidden('You are not in this room')
+  if (current === 'leave') return
+  await rooms.changeMembership(name, userId, userId, { ...more, membership: 'leave' }, (now) => {
+    if (now === undefined) throw forbidden('You are not in this room')
+  })
+}
+
+/** @throws MatrixError 403 for users of other servers, 404 for users who are not here. */
+export async function invite(
+  { db, rooms }: MembershipDeps,
+  name: KnownRoom,
+  sender: string,
+  target: string,
+  more: JsonObject,
+): Promise<StoredEvent> {
+  await requireInvitable(db, rooms.deps.server.name, [target])
+  const content = memberContent('invite', await profile(db, target), more)
+  return rooms.changeMembership(name, sender, target, content)
+}
+
+export async function knock(
+  { db, rooms }: MembershipDeps,
+  name: KnownRoom,
+  userId: string,
+  more: JsonObject,
+): Promise<StoredEvent> {
+  if (!name.rules.knocking) throw forbidden('Rooms of this version cannot be knocked on')
+  return rooms.changeMembership(name, userId, userId, memberContent('knock', await profile(db, userId), more))
+}
+
+export const kick = (deps: MembershipDeps, name: KnownRoom, sender: string, target: string, more: JsonObject) =>
+  remove(deps, name, sender, target, more, (current) => {
+    if (current === undefined || current === 'leave' || current === 'ban') {
+      throw forbidden('The user to kick is not in the room')
+    }
+  })
+
+export const unban = (deps: MembershipDeps, name: KnownRoom, sender: string, target: string, more: JsonObject) =>
+  remove(deps, name, sender, target, more, (current) => {
+    if (current !== 'ban') throw forbidden('The user to unban is not banned')
+  })
+
+async function remove(
+  { rooms }: MembershipDeps,
+  name: KnownRoom,
+  sender: string,
+  target: string,
+  more: JsonObject,
+  check: Check,
+): Promise<StoredEvent> {
+  // An event that changes nothing is not built, and what is not built is not checked.
+  check(await rooms.membership(name, target))
+  return rooms.changeMembership(name, sender, target, { ...more, membership: 'leave' }, check)
+}
+
+export const ban = ({ rooms }: MembershipDeps, name: KnownRoom, sender: string, target: string, more: JsonObject) =>
+  rooms.changeMembership(name, sender, target, { ...more, membership: 'ban' })
+
+/** An `m.room.member` event as a client wrote it: the same as what the endpoints for it do, with more in its content. */
+export async function setMember(
+  deps: MembershipDeps,
+  name: KnownRoom,
+  sender: string,
+  target: string,
+  { membership, ...more }: JsonObject,
+): Promise<StoredEvent> {
+  const isOwn = sender === target
+  switch (membership) {
+    case 'join':
+      // The rules refuse the join of somebody else.
+      if (!isOwn) return deps.rooms.changeMembership(name, sender, target, { ...more, membership })
+      return sendJoin(deps, name, target, more)
+    case 'knock':
+      if (!isOwn) return deps.rooms.changeMembership(name, sender, target, { ...more, membership })
+      return knock(deps, name, target, more)
+    case 'invite':
+      return invite(deps, name, sender, target, more)
+    case 'ban':
+      return ban(deps, name, sender, target, more)
+    case 'leave':
+      return remove(deps, name, sender, target, more, (current) => {
+        if (current === undefined || current === 'leave') throw forbidden('The user is not in the room')
+      })
+    default:
+      throw badJson('body.membership must be join, invite, leave, ban or knock')
+  }
+}
