@@ -198,15 +198,16 @@ export class Room implements RoomLane {
       const built: NewEvent[] = []
       let head = before
       const context = this.context()
+      let roomId = this.roomId
       entry.check?.({
         stateEvent: (type, key) => this.view.stateEvent(before.head.state, type, key),
         summary: before.summary,
       })
       for (const draft of entry.drafts) {
-        const step = buildEvent({ ...context, roomId: this.roomId }, head, draft)
+        const step = buildEvent({ ...context, roomId }, head, draft)
         built.push(step.event)
         this.building.push(step.event.stored)
-        this.roomId ??= step.event.stored.event.roomId
+        roomId ??= step.event.stored.event.roomId
         head = { ...step.after, head: { ...step.after.head, version: before.head.version + 1 } }
       }
       entry.change = {
@@ -214,8 +215,9 @@ export class Room implements RoomLane {
         events: built,
         head: head.head,
         summary: head.summary === before.summary ? undefined : head.summary,
-        created: created && { roomId: this.roomId!, version: created.version, creationEvent: built[0]!.stored.number },
+        created: created && { roomId: roomId!, version: created.version, creationEvent: built[0]!.stored.number },
       }
+      this.roomId = roomId
       this.pendingHead = head
       this.heads.set(entry, head)
       this.letGo()
