@@ -20,6 +20,8 @@ import { ProfileChanges } from './room/profile-changes.js'
 import type { ServerIdentity } from './server-identity.js'
 import type { Database } from './store/database.js'
 import { Typing } from './sync/typing.js'
+import { startCleanUp } from './workers/clean-up.js'
+import { startLeftOver } from './workers/left-over.js'
 
 export interface Parts {
   readonly config: Config
@@ -89,12 +91,13 @@ export async function assemble(parts: Parts): Promise<Assembled> {
     shuttingDown: parts.shuttingDown,
     logger: log,
   })
+  const worker = { db, logger: log, now: Date.now }
+  const workers = [startCleanUp(worker), startLeftOver({ ...worker, deviceLists, profileChanges })]
   return {
     app,
     services,
     async close() {
-      await profileChanges.settled()
-      await profileChanges.settled()
+      await Promise.all([profileChanges.close(), ...workers.map((one) => one.stop())])
       await engine.close()
     },
   }

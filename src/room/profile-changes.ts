@@ -31,6 +31,8 @@ export class ProfileChanges {
   /** One at a time for each user, so that a room ends up with the newest. */
   private readonly running = new Map<string, Promise<void>>()
 
+  private closing = false
+
   constructor(private readonly deps: ProfileChangesDeps) {}
 
   /**
@@ -41,6 +43,12 @@ export class ProfileChanges {
     const telling = this.start(userId)
     const joined = await this.joinedRooms(userId).catch(() => [])
     if (joined.length <= ROOMS_BEFORE_THE_ANSWER) await telling
+  }
+
+  /** Stops telling after the rooms in hand; the rest is left over for another start, or another process. */
+  async close(): Promise<void> {
+    this.closing = true
+    await this.settled()
   }
 
   /** Resolves when nothing is being told. */
@@ -66,6 +74,7 @@ export class ProfileChanges {
     if (told === undefined || told.isTold) return
     for (;;) {
       await this.tellRooms(userId, told.profile)
+      if (this.closing) return
       await noteTold(this.deps.db, userId, told.version)
       const now = await profileVersion(this.deps.db, userId)
       if (now === undefined || now.version === told.version) return
@@ -75,7 +84,7 @@ export class ProfileChanges {
 
   private async tellRooms(userId: string, profile: Profile): Promise<void> {
     const rooms = await this.joinedRooms(userId)
-    for (let i = 0; i < rooms.length; i += AT_A_TIME) {
+    for (let i = 0; i < rooms.length && !this.closing; i += AT_A_TIME) {
       await Promise.all(rooms.slice(i, i + AT_A_TIME).map((room) => this.tellRoom(room, userId, profile)))
     }
   }

@@ -1,0 +1,73 @@
+/**
+ * Deleting rows whose time is over. Each function deletes at most `limit` rows, so that no statement holds locks or a
+ * connection for long, and returns how many there were.
+ */
+import { sql, type Kysely, type Transaction } from 'kysely'
+import type { Tables } from './tables.js'
+
+export interface Deletion {
+  /** The table, for the log. */
+  readonly table: string
+  readonly run: (trx: Transaction<Tables>, limit: number, nowTs: number) => Promise<number>
+}
+
+const DAY = 24 * 3_600_000
+
+const deleted = async (statement: ReturnType<typeof sql>, trx: Kysely<Tables>): Promise<number> =>
+  Number((await statement.execute(trx)).numAffectedRows ?? 0n)
+
+/** Rows of a table that are older than an age, by a column that is indexed. */
+const olderThan = (table: string, column: string, age: number): Deletion => ({
+  table,
+  run: (trx, limit, nowTs) =>
+    deleted(
+      sql`delete from ${sql.table(table)} where ctid = any(array(
+        select ctid from ${sql.table(table)} where ${sql.ref(column)} < ${nowTs - age} limit ${limit}))`,
+      trx,
+    ),
+})
+
+/** Written by a sender that saw the device just before it was deleted: what a device had was deleted with it. */
+const toDeviceOfNobody: Deletion = {
+  table: 'to_device',
+  run: (trx, limit) =>
+    deleted(
+      sql`delete from to_device where ctid = any(array(
+        select m.ctid from to_device m where not exists (select from device where device.device = m.device) limit ${limit}))`,
+      trx,
+    ),
+}
+
+/** By the receipts that unread counts go by (src/store/unread.ts). */
+const readHighlights: Deletion = {
+  table: 'highlight',
+  run: (trx, limit) =>
+    deleted(
+      sql`delete from highlight where ctid = any(array(
+        select h.ctid from highlight h
+        where exists (
+          select from receipt r join event e using (room, event)
+          where r.room = h.room and r.user_id = h.user_id and r.receipt_type in ('m.read', 'm.read.private')
+            and r.thread_id in ('', 'main') and e.anchor >= h.position)
+        limit ${limit}))`,
+      trx,
+    ),
+}
+
+export const deletions: readonly Deletion[] = [
+  olderThan('client_transaction', 'created_ts', DAY),
+  olderThan('to_device_transaction', 'created_ts', DAY),
+  olderThan('one_time_key', 'claimed_ts', 7 * DAY),
+  olderThan('interactive_auth_session', 'expires_ts', 0),
+  toDeviceOfNobody,
+  readHighlights,
+]
+
+/** One process cleans up at a time: the lock is held until the transaction ends, and nobody waits for it. */
+export async function takeCleanUp(trx: Transaction<Tables>): Promise<boolean> {
+  const { rows } = await sql<{ taken: boolean }>`select pg_try_advisory_xact_lock(${cleanUpLock}) as taken`.execute(trx)
+  return rows[0]!.taken
+}
+
+/** Any number that nobody else takes; the log's is in log-writer.ts. */
+const cleanUpLock = 4_704_130
