@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { chownSync, closeSync, existsSync, lchownSync, mkdirSync, openSync, readFileSync } from 'node:fs'
-import { readdirSync, renameSync, rmSync, statSync } from 'node:fs'
+import { readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import pg from 'pg'
@@ -83,13 +83,13 @@ export async function startOwnPostgres(options: OwnPostgresOptions): Promise<Own
   const launcher = launcherFor(binaries, dataFolder, cluster)
   const sockets = socketFolder(dataFolder, launcher.user)
 
-  await stopLeftover(cluster, log)
+  await stopLeftover(cluster, sockets, log)
   if (!existsSync(cluster)) makeCluster(binaries, launcher, cluster, log)
   giveTo(launcher, cluster)
 
   const settings = { ...SETTINGS, unix_socket_directories: sockets, ...options.settings }
   const start = () => startPostmaster(binaries, launcher, cluster, settings, join(dataFolder, 'postgres-start.log'))
-  const keeper = await keepRunning(start, sockets, log)
+  const keeper = await keepRunning(start, sockets, join(cluster, 'log'), log)
   await ensureDatabase(sockets)
   return { socketFolder: sockets, user: OWN_POSTGRES_USER, database: OWN_POSTGRES_DATABASE, stop: keeper.stop }
 }
@@ -127,17 +127,26 @@ function giveTo({ user }: Launcher, cluster: string): void {
 }
 
 /** `postmaster.pid`: process id, data folder, start, port, socket folder, … a line each. */
-async function stopLeftover(cluster: string, log: Logger): Promise<void> {
+async function stopLeftover(cluster: string, sockets: string, log: Logger): Promise<void> {
   const file = join(cluster, 'postmaster.pid')
-  if (!existsSync(file)) return
-  const pid = Number.parseInt(readFileSync(file, 'utf8'), 10)
-  if (isPostmaster(pid, cluster)) {
-    log.warn({ pid }, 'stopping the Postgres that a killed process left behind')
-    await stopProcess(pid)
+  if (existsSync(file)) {
+    const text = readFileSync(file, 'utf8')
+    const pid = Number.parseInt(text, 10)
+    if (isPostmaster(pid, cluster)) {
+      log.warn({ pid }, 'stopping the Postgres that a killed process left behind')
+      await stopProcess(pid)
+    } else {
+      // Postgres takes any live process with this id for a Postgres, and would not start: ids are reused after a restart
+      // of the machine. The other lines stay: by them it sees whether processes of the dead one still use its memory.
+      writeFileSync(file, text.replace(/^.*/, NOBODYS_PID))
+    }
   }
-  // Postgres takes any process with this id for a Postgres, and would refuse to start.
-  rmSync(file, { force: true })
+  // The same question about the socket is answered already: its folder is ours, and nobody listens there.
+  rmSync(join(sockets, '.s.PGSQL.5432.lock'), { force: true })
 }
+
+/** Beyond what any kernel hands out. */
+const NOBODYS_PID = '2147483646'
 
 function isPostmaster(pid: number, cluster: string): boolean {
   const { stdout } = spawnSync('ps', ['-o', 'args=', '-p', String(pid)], {
@@ -207,13 +216,18 @@ interface Keeper {
 }
 
 /** Starts Postgres, and again whenever it ends without being told to (killed for want of memory, say). */
-async function keepRunning(start: () => Postmaster, sockets: string, log: Logger): Promise<Keeper> {
+async function keepRunning(start: () => Postmaster, sockets: string, logFolder: string, log: Logger): Promise<Keeper> {
   const wanted = new AbortController()
   let current = start()
   // However this process ends, short of SIGKILL, Postgres is told to end too.
   const tellToEnd = () => void current.child.kill('SIGINT')
   process.once('exit', tellToEnd)
-  await untilReady(current, sockets, log)
+  for (let attempt = 0; !(await becomesReady(current, sockets, log)); attempt++) {
+    const words = current.words()
+    if (attempt === MOST_ATTEMPTS || !words.includes(OTHERS_IN_MEMORY)) throw new Error(failedStart(words, logFolder))
+    await delay(200)
+    current = start()
+  }
 
   const keeping = (async () => {
     for (;;) {
@@ -240,18 +254,32 @@ async function keepRunning(start: () => Postmaster, sockets: string, log: Logger
   }
 }
 
-/** Resolves once it accepts connections. Recovery after a crash may take its time. */
-async function untilReady(postmaster: Postmaster, sockets: string, log: Logger): Promise<void> {
+/** When a postmaster was killed, its processes notice and end, and keep the next one from starting until they have. */
+const OTHERS_IN_MEMORY = 'is still in use'
+const MOST_ATTEMPTS = 50
+
+/** Resolves once it accepts connections, or with false when it has ended. Recovery after a crash may take its time. */
+async function becomesReady(postmaster: Postmaster, sockets: string, log: Logger): Promise<boolean> {
   let ended = false
   void postmaster.ended.then(() => (ended = true))
-  for (let waited = 0; ; waited += 20) {
-    const answer = await withConnection(sockets, 'postgres', async () => true).catch(refusal)
-    if (answer === true) return
-    if (ended) throw new Error(`Postgres does not start: ${postmaster.words() || 'see the log folder of the database'}`)
+  for (let waited = 0; !ended; waited += 20) {
+    if (await withConnection(sockets, 'postgres', async () => true).catch(refusal)) return true
     if (waited === 3_000) log.info('Postgres is recovering from a crash')
     await delay(20)
   }
+  return false
 }
+
+/** What it said itself, and, once it wrote to its log file, the last of that. */
+function failedStart(words: string, logFolder: string): string {
+  const files = existsSync(logFolder) ? readdirSync(logFolder).map((name) => join(logFolder, name)) : []
+  const newest = files.sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs)[0]
+  const logged = words.includes('logging collector') && newest !== undefined ? lastLines(newest, 8) : ''
+  return `Postgres does not start. It says:\n${[words, logged].join('\n').trim()}`
+}
+
+const lastLines = (file: string, count: number): string =>
+  readFileSync(file, 'utf8').trimEnd().split('\n').slice(-count).join('\n')
 
 /** The ways in which a Postgres that is about to be ready refuses: no socket yet, nobody listening yet, 57P03. */
 function refusal(error: NodeJS.ErrnoException): false {
