@@ -1,9 +1,9 @@
-import { createHash, randomBytes, randomInt } from 'node:crypto'
+import { hash, randomBytes, randomInt } from 'node:crypto'
 
 /** Random names and secrets, all from the system's generator. */
 
 /** What an access token is known by: only this is kept. */
-export const sha256 = (text: string): Buffer => createHash('sha256').update(text).digest()
+export const sha256 = (text: string): Buffer => hash('sha256', text, 'buffer')
 
 /** 256 bits. The prefix is for scanners that look for secrets in public places. */
 export const newAccessToken = (): string => `hearth_${randomBytes(32).toString('base64url')}`

@@ -20,8 +20,7 @@ export interface AppOptions<S> {
 
 /**
  * Express as a shell: one middleware dispatches all endpoints through one trie, one handler answers errors. Routes of
- * Express are matched one by one, which for 150 of them costs more than all the rest of a request
- * (docs/decisions/http.md). Serve it with `createHttpServer`, which gives requests the prototypes Express wants.
+ * Express are matched one by one, which for 150 of them costs as much as all the rest of a request. Serve it with `createHttpServer`, which gives requests the prototypes Express wants.
  */
 export function createApp<S>(options: AppOptions<S>): Express {
   const app = express()
