@@ -2,11 +2,12 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Command, InvalidArgumentError } from 'commander'
 import { packageFolder } from '../package-folder.js'
-import { serve } from './serve.js'
-import { addToken, parseExpiry } from './token-add.js'
-import { addUser } from './user-add.js'
+import { parseExpiry } from './expiry.js'
 
-/** `hearth` serves; the other commands work beside a running server and without one. */
+/**
+ * `hearth` serves; the other commands work beside a running server and without one. Each is loaded when it is asked for:
+ * the server with all its endpoints takes a while.
+ */
 export function commandLine(): Command {
   const program = new Command('hearth')
     .description(
@@ -14,14 +15,14 @@ export function commandLine(): Command {
     )
     .version(version())
     .option('--signing-key-rotated', 'accept another signing key than the recorded one, once')
-    .action(serve)
+    .action(async (options) => (await import('./serve.js')).serve(options))
 
   const user = program.command('user').description('users of this server')
   user
     .command('add <name>')
     .description('make an account; asks for the password, or reads it as one line from standard input')
     .option('--admin', 'may administer this server')
-    .action(addUser)
+    .action(async (name, options) => (await import('./user-add.js')).addUser(name, options))
 
   const token = program.command('token').description('registration tokens, for REGISTRATION=token')
   token
@@ -33,7 +34,7 @@ export function commandLine(): Command {
       'how long it is good, as 30m, 12h, 7d or a date like 2027-01-31 (default: for ever)',
       parseWhen,
     )
-    .action(addToken)
+    .action(async (options) => (await import('./token-add.js')).addToken(options))
   return program
 }
 
