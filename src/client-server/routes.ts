@@ -27,8 +27,13 @@ import { joinRoom, joinRoomById } from './room-membership/join-room.js'
 import { ban, kick, unban } from './room-membership/kick.js'
 import { knockRoom } from './room-membership/knock-room.js'
 import { leaveRoom } from './room-membership/leave-room.js'
+import { getEventContext } from './room-participation/get-event-context.js'
+import { getJoinedMembersByRoom, getMembersByRoom } from './room-participation/get-members-by-room.js'
+import { getOneRoomEvent } from './room-participation/get-one-room-event.js'
+import { getRoomEvents } from './room-participation/get-room-events.js'
 import { postReceipt } from './room-participation/post-receipt.js'
 import { redactEvent } from './room-participation/redact-event.js'
+import { getRoomState, getRoomStateWithKey, setRoomStateWithKey } from './room-participation/room-state.js'
 import { sendMessage } from './room-participation/send-message.js'
 import { setTyping } from './room-participation/set-typing.js'
 import { sendToDevice } from './send-to-device-messaging/send-to-device.js'
@@ -132,4 +137,12 @@ export const routes: readonly Endpoint<Services>[] = [
   // Room participation
   sendMessage,
   redactEvent,
+  getRoomState,
+  getRoomStateWithKey,
+  setRoomStateWithKey,
+  getRoomEvents,
+  getOneRoomEvent,
+  getEventContext,
+  getMembersByRoom,
+  getJoinedMembersByRoom,
 ]

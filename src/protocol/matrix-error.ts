@@ -50,6 +50,7 @@ export const methodNotAllowed = (allowed: readonly string[]) =>
 export const tooLarge = (error: string) => new MatrixError(413, 'M_TOO_LARGE', error)
 export const unsupportedRoomVersion = (error: string) => new MatrixError(400, 'M_UNSUPPORTED_ROOM_VERSION', error)
 export const invalidRoomState = (error: string) => new MatrixError(400, 'M_INVALID_ROOM_STATE', error)
+export const badAlias = (error: string) => new MatrixError(400, 'M_BAD_ALIAS', error)
 export const roomInUse = (error: string) => new MatrixError(400, 'M_ROOM_IN_USE', error)
 
 export const invalidUsername = (error: string) => new MatrixError(400, 'M_INVALID_USERNAME', error)

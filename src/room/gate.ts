@@ -9,7 +9,7 @@
 import { historyVisibilityOf, mayRead, type VisibilityAtEvent } from '../protocol/history-visibility.js'
 import { ownString } from '../protocol/json.js'
 import { forbidden, notFound } from '../protocol/matrix-error.js'
-import type { RoomNumber, StateReference } from '../protocol/numbers.js'
+import type { Position, RoomNumber, StateReference } from '../protocol/numbers.js'
 import { intervals, type MembershipInterval } from '../store/memberships.js'
 import { whenLoaded } from '../store/missing.js'
 import type { RoomName } from '../store/room-names.js'
@@ -65,22 +65,51 @@ export class Gate {
    * @throws MatrixError 403 for who has no right to any.
    */
   async state(name: RoomName, userId: string): Promise<StateReference> {
+    const until = await this.readableUntil(name, userId)
+    if (until === Infinity) return (await this.rooms.head(name)).head.state
+    return (await this.stateAfter(name.room, until)) ?? this.forbidden()
+  }
+
+  /** The state as of a position, if the user may read it: by what they were then, or are now where history is shared. */
+  async stateAt(name: RoomName, userId: string, position: number): Promise<StateReference> {
+    const until = await this.readableUntil(name, userId)
+    const state = await this.stateAfter(name.room, Math.min(position, until))
+    if (state === undefined) return this.forbidden()
+    const view = new StateView(this.stores, name.room)
+    const { visibility, membership } = await whenLoaded(() => visibilityIn(view, state, userId))
+    const mayRead = membership === 'join' || visibility === 'world_readable' || visibility === 'shared'
+    return mayRead || position >= until ? state : this.forbidden()
+  }
+
+  /**
+   * How far into the room the user may look: Infinity for who is in it and where everybody may read, the position of
+   * their leaving for who was.
+   *
+   * @throws MatrixError 403 for who has no right to look at all.
+   */
+  async readableUntil(name: RoomName, userId: string): Promise<number> {
     const { head } = await this.rooms.head(name)
     const view = new StateView(this.stores, name.room)
     const now = await whenLoaded(() => visibilityIn(view, head.state, userId))
-    if (now.membership === 'join' || now.visibility === 'world_readable') return head.state
+    if (now.membership === 'join' || now.visibility === 'world_readable') return Infinity
     const last = (await this.joinsOf(name.room, userId)).at(-1)
-    if (last === undefined) throw forbidden('You are not in this room')
+    return last === undefined ? this.forbidden() : last.to
+  }
+
+  private async stateAfter(room: RoomNumber, position: number): Promise<StateReference | undefined> {
     const change = await this.stores.db
       .selectFrom('state_change')
       .select('state_after')
-      .where('room', '=', name.room)
-      .where('position', '<=', last.to as never)
+      .where('room', '=', room)
+      .where('position', '<=', position as Position)
       .orderBy('position', 'desc')
       .limit(1)
       .executeTakeFirst()
-    if (change === undefined) throw forbidden('You are not in this room')
-    return change.state_after
+    return change?.state_after
+  }
+
+  private forbidden(): never {
+    throw forbidden('You are not in this room')
   }
 
   /**

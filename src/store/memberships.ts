@@ -58,12 +58,13 @@ export async function membersOf(
   return rows.map((row) => ({ user: row.user_id, event: row.event ?? undefined }))
 }
 
-/** The memberships of a user in a room, past and present, oldest first. */
+/** The memberships of a user in a room, past and present, oldest first. None of a room they forgot. */
 export async function intervals(db: Kysely<LogTables>, room: RoomNumber, user: string): Promise<MembershipInterval[]> {
   const { rows } = await sql<{ membership: Membership; from_position: Position; to_position: Position | null }>`
     select membership, from_position, to_position from past_membership where user_id = ${user} and room = ${room}
+      and not exists (select from membership where user_id = ${user} and room = ${room} and forgotten)
     union all
-    select membership, position, null from membership where user_id = ${user} and room = ${room}
+    select membership, position, null from membership where user_id = ${user} and room = ${room} and not forgotten
     order by from_position
   `.execute(db)
   return rows.map((row) => ({

@@ -1,0 +1,33 @@
+import { isRoomAlias } from '../protocol/identifiers.js'
+import { own, type Json, type JsonObject } from '../protocol/json.js'
+import { badAlias, badJson, invalidParam } from '../protocol/matrix-error.js'
+import { alias } from '../store/aliases.js'
+import type { KnownRoom } from './known-room.js'
+import type { Rooms } from './rooms.js'
+
+/**
+ * Aliases that an `m.room.canonical_alias` event adds must exist and point to its room; those it had before may stay.
+ * https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidstateeventtypestatekey
+ *
+ * @throws MatrixError 400
+ */
+export async function checkCanonicalAlias(rooms: Rooms, name: KnownRoom, content: JsonObject): Promise<void> {
+  const current = await rooms.currentState(name, 'm.room.canonical_alias', '')
+  const before = new Set(current === undefined ? [] : aliasesIn(current.event.content).filter(isText))
+  for (const given of aliasesIn(content)) {
+    if (!isText(given)) throw badJson('body.alias must be a string, and body.alt_aliases a list of strings')
+    if (before.has(given)) continue
+    if (!isRoomAlias(given)) throw invalidParam(`${given.slice(0, 300)} is no room alias`)
+    const found = await alias(rooms.deps.stores.db, given)
+    if (found?.room !== name.room) throw badAlias(`${given} is not an alias of this room`)
+  }
+}
+
+const isText = (value: Json): value is string => typeof value === 'string'
+
+/** An empty `alias` is one that was removed. */
+function aliasesIn(content: JsonObject): Json[] {
+  const alias = own(content, 'alias') ?? ''
+  const others = own(content, 'alt_aliases') ?? []
+  return [...(alias === '' ? [] : [alias]), ...(Array.isArray(others) ? (others as Json[]) : [others])]
+}

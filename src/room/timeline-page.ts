@@ -1,0 +1,83 @@
+/** Pages of a room's timeline, of what their reader may see and asked for. */
+import { eventMatches, type RoomEventFilter } from '../protocol/filter.js'
+import type { StateReference } from '../protocol/numbers.js'
+import type { RoomOrder } from '../store/events.js'
+import { stateEventsAt } from '../store/state-events.js'
+import type { StoredEvent } from '../store/stored-event.js'
+import type { Stores } from '../store/stores.js'
+import type { Gate, VisibleEvent } from './gate.js'
+import type { KnownRoom } from './known-room.js'
+
+export interface PageRequest {
+  readonly backwards: boolean
+  /** Exclusive, as `to`. */
+  readonly from: RoomOrder
+  readonly to?: RoomOrder
+  readonly limit: number
+  readonly filter: RoomEventFilter
+}
+
+export interface TimelinePage {
+  /** Newest first when it was read backwards. */
+  readonly events: readonly VisibleEvent[]
+  /** Where the next page begins; undefined when nothing is left. */
+  readonly end: RoomOrder | undefined
+}
+
+/** So many events are looked at for one page. A page that is not filled then still says where to go on. */
+const MAX_LOOKED_AT = 2_000
+const MAX_AT_A_TIME = 500
+
+export async function readPage(
+  { stores, gate }: { readonly stores: Stores; readonly gate: Gate },
+  name: KnownRoom,
+  userId: string,
+  { backwards, from, to, limit, filter }: PageRequest,
+): Promise<TimelinePage> {
+  const events: VisibleEvent[] = []
+  let at = from
+  for (let lookedAt = 0; ;) {
+    // One more than is wanted tells whether anything is left.
+    const asked = lookedAt === 0 ? limit + 1 : Math.min(MAX_AT_A_TIME, 2 * (limit + 1))
+    const page = await stores.events.page(name.room, { backwards, from: at, to, limit: asked })
+    const shown = new Set(await shownOf(gate, name, userId, page, filter))
+    for (const [i, event] of page.entries()) {
+      if (events.length === limit) return { events, end: at }
+      at = orderOf(event)
+      if (shown.has(event as VisibleEvent)) events.push(event as VisibleEvent)
+      if (i === page.length - 1 && page.length < asked) return { events, end: undefined }
+    }
+    if (page.length === 0) return { events, end: undefined }
+    lookedAt += page.length
+    if (lookedAt >= MAX_LOOKED_AT) return { events, end: at }
+  }
+}
+
+/** What the filter lets through is asked first, it costs less. */
+async function shownOf(
+  gate: Gate,
+  name: KnownRoom,
+  userId: string,
+  events: readonly StoredEvent[],
+  filter: RoomEventFilter,
+): Promise<VisibleEvent[]> {
+  return gate.readable(
+    name.room,
+    userId,
+    events.filter(({ event }) => eventMatches(filter, event)),
+  )
+}
+
+export const orderOf = (event: StoredEvent): RoomOrder => ({ anchor: event.anchor!, minor: event.minor })
+
+/** The member events of those who sent these, in the state after one of them. */
+export async function sendersOf(
+  { stores, gate }: { readonly stores: Stores; readonly gate: Gate },
+  name: KnownRoom,
+  state: StateReference,
+  events: readonly VisibleEvent[],
+): Promise<VisibleEvent[]> {
+  const senders = [...new Set(events.map(({ event }) => event.sender))]
+  const keys = senders.map((sender) => ['m.room.member', sender] as const)
+  return gate.inReadableState(await stateEventsAt(stores, name.room, state, keys))
+}

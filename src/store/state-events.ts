@@ -1,0 +1,40 @@
+/** The events of a state, many at once. Nothing here decides who may read them; that is the gate's (src/room/gate.ts). */
+import { sql } from 'kysely'
+import type { EventNumber, RoomNumber, StateReference } from '../protocol/numbers.js'
+import { entries, lookUpMany } from '../protocol/state-trie.js'
+import type { StateKeyPair } from './state-keys.js'
+import type { StoredEvent } from './stored-event.js'
+import type { Stores } from './stores.js'
+
+/** All of them, in no order; members left out on demand, since there may be many thousands. */
+export async function stateEvents(
+  stores: Stores,
+  room: RoomNumber,
+  state: StateReference,
+  which: 'all' | 'without members' = 'all',
+): Promise<StoredEvent[]> {
+  const all = await stores.states.work(room, (segments) => entries(segments, state))
+  const numbers = all.map(([, event]) => event)
+  const wanted = which === 'all' ? numbers : await withoutMembers(stores, room, numbers)
+  return [...(await stores.events.events(room, wanted)).values()]
+}
+
+async function withoutMembers(stores: Stores, room: RoomNumber, numbers: EventNumber[]): Promise<EventNumber[]> {
+  const { rows } = await sql<{ event: EventNumber }>`
+    select event from event
+    where room = ${room} and event = any(${numbers}::bigint[]) and type <> ${Buffer.from('m.room.member')}
+  `.execute(stores.db)
+  return rows.map((row) => row.event)
+}
+
+/** The events at these keys; keys that are not in the state have none. */
+export async function stateEventsAt(
+  stores: Stores,
+  room: RoomNumber,
+  state: StateReference,
+  keys: readonly StateKeyPair[],
+): Promise<StoredEvent[]> {
+  const interned = await stores.keys.find(keys)
+  const found = await stores.states.work(room, (segments) => lookUpMany(segments, state, interned.values()))
+  return [...(await stores.events.events(room, [...found.values()])).values()]
+}
