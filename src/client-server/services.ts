@@ -11,6 +11,7 @@ import type { LogWriter } from '../store/log-writer.js'
 import type { Stores } from '../store/stores.js'
 import type { Log } from '../store/log.js'
 import type { Tables } from '../store/tables.js'
+import type { Sync } from '../sync/sync.js'
 import type { Typing } from '../sync/typing.js'
 
 /** What handlers may take. `homeserver.ts` makes it. */
@@ -22,6 +23,7 @@ export interface Services {
   readonly writer: LogWriter
   readonly rooms: Rooms
   readonly gate: Gate
+  readonly sync: Sync
   readonly typing: Typing
   readonly profileChanges: ProfileChanges
   readonly deviceLists: DeviceLists

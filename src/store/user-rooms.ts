@@ -85,3 +85,14 @@ export async function joinedToAny(
   `.execute(db)
   return new Set(rows.map((row) => row.user_id))
 }
+
+/** Users whose devices changed with after < position <= upTo. */
+export async function deviceListChanges(db: Kysely<LogTables>, after: Position, upTo: Position): Promise<string[]> {
+  const rows = await db
+    .selectFrom('device_list_change')
+    .select('user_id')
+    .where('position', '>', after)
+    .where('position', '<=', upTo)
+    .execute()
+  return rows.map((row) => row.user_id)
+}

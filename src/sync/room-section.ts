@@ -1,0 +1,157 @@
+import type { StateReference } from '../protocol/numbers.js'
+import { emptyState } from '../protocol/state-trie.js'
+import { afterPosition, formatRoomToken } from '../room/pagination-token.js'
+import type { VisibleEvent } from '../room/gate.js'
+import type { AccountDataFact, EventFact, Fact, ReceiptFact } from '../store/facts.js'
+import type { StoredEvent } from '../store/stored-event.js'
+import { accountDataTexts, receiptsText, typingText } from './ephemeral.js'
+import type { RoomTask } from './plan.js'
+import { eventsText, stateTexts, timelineTexts, type KnownRoom, type Reading } from './reading.js'
+import { memberChanges, readState, type MemberChange, type StateSpan } from './room-state.js'
+import { summaryText, type RoomSummaries, type ShownSummary } from './room-summaries.js'
+import { readTimeline, type Timeline } from './timeline.js'
+
+/** What happened in a room within the window of its task. */
+export interface RoomInput {
+  readonly task: RoomTask
+  readonly events: readonly StoredEvent[]
+  /** There are older ones in the window. */
+  readonly hasMore: boolean
+  /** Current state at both ends; undefined when it is the same and nobody asked. */
+  readonly states: { readonly before: StateReference | undefined; readonly after: StateReference } | undefined
+  readonly receipts: readonly ReceiptFact[]
+  readonly accountData: readonly AccountDataFact[]
+  /** undefined: nothing new. */
+  readonly typing: readonly string[] | undefined
+  /** Given for rooms the client has not seen. */
+  readonly summary: ShownSummary | undefined
+}
+
+export interface RoomSection {
+  readonly text: string
+  readonly memberChanges: readonly MemberChange[]
+}
+
+/** From what the log has in memory. */
+export function inputFromFacts(facts: readonly Fact[]): Pick<RoomInput, 'events' | 'states' | 'receipts'> {
+  const changes = facts.filter((fact) => fact.kind === 'state-change')
+  const first = changes[0]
+  return {
+    events: facts.filter((fact): fact is EventFact => fact.kind === 'event').map((fact) => fact.event),
+    states: first && { before: first.before, after: changes.at(-1)!.after },
+    receipts: facts.filter((fact) => fact.kind === 'receipt'),
+  }
+}
+
+/** undefined: there is nothing in it for this client. */
+export async function readRoom(
+  reading: Reading,
+  summaries: RoomSummaries,
+  name: KnownRoom,
+  input: RoomInput,
+): Promise<RoomSection | undefined> {
+  return input.task.section === 'join' ? readJoined(reading, summaries, name, input) : readLeft(reading, name, input)
+}
+
+async function readJoined(
+  reading: Reading,
+  summaries: RoomSummaries,
+  name: KnownRoom,
+  input: RoomInput,
+): Promise<RoomSection | undefined> {
+  const { requester, view, filter } = reading
+  const { task } = input
+  const timeline = await timelineOf(reading, name, input)
+  const changes = await changesOf(reading, name, input)
+  const isRenamed = input.events.some(({ event }) => event.stateKey === '' && namingTypes.has(event.type))
+  const summary =
+    input.summary ?? (changes.length > 0 || isRenamed ? await summaries.of(name, requester.userId) : undefined)
+  const state = await readState(reading, name, spanOf(reading, input), timeline, summary?.heroes ?? [])
+  const { ephemeral: ephemeralFilter, accountData: accountDataFilter } = filter.room
+  const ephemeral = [
+    typingText(ephemeralFilter, name.roomId, input.typing),
+    receiptsText(ephemeralFilter, name.roomId, input.receipts),
+  ].filter((text) => text !== undefined)
+  const accountData = accountDataTexts(accountDataFilter, name.roomId, input.accountData)
+  const countsChanged = input.receipts.some((receipt) => receipt.user === requester.userId)
+  const isEmpty =
+    timeline.events.length + state.length + ephemeral.length + accountData.length === 0 &&
+    !timeline.limited &&
+    !countsChanged &&
+    summary === undefined
+  if (isEmpty && !task.isNew && !reading.fullState) return undefined
+  const unread = view.rooms.get(task.room)?.unread?.unread ?? { notifications: 0, highlights: 0 }
+  const parts = [
+    ...(await sharedParts(reading, name, timeline, state)),
+    `"ephemeral":${eventsText(ephemeral)}`,
+    `"account_data":${eventsText(accountData)}`,
+    `"unread_notifications":{"notification_count":${unread.notifications},"highlight_count":${unread.highlights}}`,
+  ]
+  if (summary !== undefined) parts.push(`"summary":${summaryText(summary)}`)
+  if (filter.room.timeline.unreadThreadNotifications) parts.push('"unread_thread_notifications":{}')
+  return { text: `{${parts.join(',')}}`, memberChanges: changes }
+}
+
+/** A room that loses its name is named by its heroes. */
+const namingTypes: ReadonlySet<string> = new Set(['m.room.name', 'm.room.canonical_alias'])
+
+/** Up to the end of the time the user was joined, and the event that ended it. */
+async function readLeft(reading: Reading, name: KnownRoom, input: RoomInput): Promise<RoomSection | undefined> {
+  const { task } = input
+  const shown = task.onlyEnding ? { events: [], limited: false } : await timelineOf(reading, name, input)
+  const timeline = await withEnding(reading, name, task, shown)
+  const state = task.onlyEnding ? [] : await readState(reading, name, spanOf(reading, input), timeline, [])
+  const accountData = accountDataTexts(reading.filter.room.accountData, name.roomId, input.accountData)
+  const parts = await sharedParts(reading, name, timeline, state)
+  return { text: `{${parts.join(',')},"account_data":${eventsText(accountData)}}`, memberChanges: [] }
+}
+
+async function sharedParts(
+  reading: Reading,
+  name: KnownRoom,
+  timeline: Timeline,
+  state: readonly VisibleEvent[],
+): Promise<string[]> {
+  const events = (await timelineTexts(reading, name, timeline.events)).join(',')
+  const first = timeline.events[0]
+  const order = first === undefined ? afterPosition(reading.now) : { anchor: first.anchor!, minor: first.minor }
+  const prevBatch = JSON.stringify(formatRoomToken(order))
+  const stateText = eventsText(stateTexts(reading, name, state))
+  return [
+    `"timeline":{"events":[${events}],"limited":${timeline.limited},"prev_batch":${prevBatch}}`,
+    ...(reading.stateAfter.length === 0 ? ['state'] : reading.stateAfter).map((key) => `"${key}":${stateText}`),
+  ]
+}
+
+async function timelineOf(reading: Reading, name: KnownRoom, input: RoomInput): Promise<Timeline> {
+  const { task, events, hasMore } = input
+  const timeline = await readTimeline(reading, name, { events, hasMore, after: task.after })
+  // What came before the client joined is new to it, however little there is of it.
+  return task.isNew && reading.since !== undefined ? { ...timeline, limited: true } : timeline
+}
+
+/** The user is told how they left, whatever else they may read. */
+async function withEnding(reading: Reading, name: KnownRoom, task: RoomTask, timeline: Timeline): Promise<Timeline> {
+  const { ending } = task
+  if (ending === undefined || timeline.events.some((event) => event.number === ending)) return timeline
+  const event = (await reading.stores.events.events(name.room, [ending])).get(ending)
+  if (event?.anchor === undefined) return timeline
+  return { ...timeline, events: [...timeline.events, ...reading.gate.inReadableState([event])] }
+}
+
+function spanOf(reading: Reading, { task, states }: RoomInput): StateSpan | undefined {
+  if (states === undefined) return undefined
+  const isWhole = task.isNew || reading.fullState
+  return { from: isWhole ? emptyState : (states.before ?? emptyState), to: states.after }
+}
+
+/** Who came and went, in a room the client knows. */
+async function changesOf(
+  reading: Reading,
+  name: KnownRoom,
+  { task, states }: RoomInput,
+): Promise<readonly MemberChange[]> {
+  if (task.isNew || states?.before === undefined) return []
+  const changes = await memberChanges(reading, name, { from: states.before, to: states.after })
+  return changes.filter(({ before, after }) => before !== after)
+}

@@ -1,0 +1,72 @@
+/**
+ * The `summary` of a joined room: how many are in it, and by whom to name it when it has no name.
+ * https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync
+ */
+import { LRUCache } from 'lru-cache'
+import type { RoomNumber } from '../protocol/numbers.js'
+import type { Rooms } from '../room/rooms.js'
+import type { Fact } from '../store/facts.js'
+import type { RoomSummary } from '../store/log-writer.js'
+import type { RoomName } from '../store/room-names.js'
+import { firstMembers, summariesOf, type FirstMembers } from '../store/room-windows.js'
+import type { Stores } from '../store/stores.js'
+
+export interface ShownSummary {
+  readonly joined: number
+  readonly invited: number
+  /** undefined: the room has a name. */
+  readonly heroes: readonly string[] | undefined
+}
+
+const HEROES = 5
+
+export class RoomSummaries {
+  /** The first members of rooms that have no name. */
+  private readonly members = new LRUCache<RoomNumber, FirstMembers>({ max: 2_000 })
+
+  constructor(
+    private readonly stores: Stores,
+    private readonly rooms: Rooms,
+  ) {}
+
+  /** Called for every fact in the order of the log. */
+  follow(fact: Fact): void {
+    if (fact.kind === 'membership') this.members.delete(fact.room)
+  }
+
+  /** Of rooms a client has not seen: a statement or two for all of them. */
+  async ofMany(rooms: readonly RoomNumber[], userId: string): Promise<Map<RoomNumber, ShownSummary>> {
+    const summaries = await summariesOf(this.stores.db, rooms)
+    const nameless = [...summaries].flatMap(([room, summary]) => (isNameless(summary) ? [room] : []))
+    const members = await firstMembers(this.stores.db, nameless, HEROES + 1)
+    return new Map([...summaries].map(([room, summary]) => [room, shown(summary, members.get(room), userId)]))
+  }
+
+  async of(name: RoomName, userId: string): Promise<ShownSummary> {
+    const summary = await this.rooms.summary(name)
+    return shown(summary, isNameless(summary) ? await this.firstMembers(name.room) : undefined, userId)
+  }
+
+  private async firstMembers(room: RoomNumber): Promise<FirstMembers> {
+    const known = this.members.get(room)
+    if (known !== undefined) return known
+    const read = (await firstMembers(this.stores.db, [room], HEROES + 1)).get(room)!
+    this.members.set(room, read)
+    return read
+  }
+}
+
+const isNameless = ({ name, canonical_alias }: RoomSummary): boolean => name === null && canonical_alias === null
+
+/** The requester is never their own hero. "When no joined or invited members are available", those who left. */
+function shown(summary: RoomSummary, members: FirstMembers | undefined, userId: string): ShownSummary {
+  const others = (users: readonly string[]) => users.filter((user) => user !== userId).slice(0, HEROES)
+  const present = members && others(members.present)
+  const heroes = present?.length === 0 ? others(members!.gone) : present
+  return { joined: summary.joined_members, invited: summary.invited_members, heroes }
+}
+
+export function summaryText({ joined, invited, heroes }: ShownSummary): string {
+  const named = heroes === undefined ? '' : `,"m.heroes":${JSON.stringify(heroes)}`
+  return `{"m.joined_member_count":${joined},"m.invited_member_count":${invited}${named}}`
+}

@@ -1,0 +1,29 @@
+import { LRUCache } from 'lru-cache'
+import type { DeviceNumber, EventNumber, Position, RoomNumber } from '../protocol/numbers.js'
+
+/** Of each view. A client that is sent one again is none the worse. */
+const MAX_SENT = 500
+
+/**
+ * Member events that devices have been sent for lazy-loading, so that a conversation does not repeat its members with
+ * every message. A member counts as sent when the device shows a token of the answer it was in, or of a later one: an
+ * answer that was lost on its way is not taken for received.
+ */
+export class SentMembers {
+  private sent: LRUCache<string, { readonly event: EventNumber; readonly at: Position }> | undefined
+
+  get size(): number {
+    return this.sent?.size ?? 0
+  }
+
+  has(device: DeviceNumber, room: RoomNumber, userId: string, event: EventNumber, since: Position): boolean {
+    const sent = this.sent?.get(`${device} ${room} ${userId}`)
+    return sent !== undefined && sent.event === event && sent.at <= since
+  }
+
+  /** `at`: the position of the answer. */
+  note(device: DeviceNumber, room: RoomNumber, userId: string, event: EventNumber, at: Position): void {
+    this.sent ??= new LRUCache({ max: MAX_SENT })
+    this.sent.set(`${device} ${room} ${userId}`, { event, at })
+  }
+}
