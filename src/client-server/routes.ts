@@ -20,6 +20,10 @@ import {
 } from './push-notifications/push-rules.js'
 import { setReadMarker } from './read-markers/set-read-marker.js'
 import { createRoom } from './room-creation/create-room.js'
+import { getLocalAliases } from './room-directory/get-local-aliases.js'
+import { deleteRoomAlias, getRoomIdByAlias, setRoomAlias } from './room-directory/room-alias.js'
+import { getPublicRooms, queryPublicRooms } from './room-discovery/public-rooms.js'
+import { getRoomVisibilityOnDirectory, setRoomVisibilityOnDirectory } from './room-discovery/room-visibility.js'
 import { forgetRoom } from './room-membership/forget-room.js'
 import { getJoinedRooms } from './room-membership/get-joined-rooms.js'
 import { inviteUser } from './room-membership/invite-user.js'
@@ -134,6 +138,16 @@ export const routes: readonly Endpoint<Services>[] = [
   ban,
   unban,
   getJoinedRooms,
+  // Room directory
+  getRoomIdByAlias,
+  setRoomAlias,
+  deleteRoomAlias,
+  getLocalAliases,
+  // Room discovery
+  getRoomVisibilityOnDirectory,
+  setRoomVisibilityOnDirectory,
+  getPublicRooms,
+  queryPublicRooms,
   // Room participation
   sendMessage,
   redactEvent,

@@ -8,7 +8,7 @@ import { authEventKeys, authorize, powerLevels } from '../protocol/authorization
 import { CanonicalJsonError, canonicalJson } from '../protocol/canonical-json.js'
 import { encodeBase64, encodeBase64Url } from '../protocol/base64.js'
 import { referenceHash } from '../protocol/hashes.js'
-import { fitsId, serverNameOf } from '../protocol/identifiers.js'
+import { fitsId, isUserId, serverNameOf } from '../protocol/identifiers.js'
 import { own, ownString, type JsonObject } from '../protocol/json.js'
 import { badJson, forbidden, notFound, tooLarge } from '../protocol/matrix-error.js'
 import type { DeviceNumber, RoomNumber, StateKeyNumber } from '../protocol/numbers.js'
@@ -241,7 +241,7 @@ function membershipOf(
   lookUp: (type: string, key: string) => StoredEvent | undefined,
 ): NewEvent['membership'] {
   const membership = event.type === 'm.room.member' ? ownString(event.content, 'membership') : undefined
-  if (membership === undefined || event.stateKey === undefined) return undefined
+  if (membership === undefined || event.stateKey === undefined || !isUserId(event.stateKey)) return undefined
   const unchanged = replaced !== undefined && ownString(replaced.event.content, 'membership') === membership
   // A new profile or reason begins no new membership; a new invite is shown anew.
   if (unchanged && membership !== 'invite') return undefined

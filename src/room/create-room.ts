@@ -144,7 +144,7 @@ async function planOf(
   request: RoomRequest,
 ): Promise<Plan> {
   const invited = [...new Set(request.invite ?? [])]
-  await requireInvitable(db, server, invited)
+  await requireInvitable(db, server, [...invited, ...invitedByState(request)])
   const preset = request.preset ?? (request.visibility === 'public' ? 'public_chat' : 'private_chat')
   const trusted = preset === 'trusted_private_chat' ? invited : []
   const createContent = createContentOf(rules, creator, request.creation_content ?? {}, trusted)
@@ -160,6 +160,14 @@ async function planOf(
     invited,
     profiles: await profiles(db, [creator, ...invited]),
   }
+}
+
+/** Whom `initial_state` invites, by member events of its own. */
+function invitedByState({ initial_state = [] }: RoomRequest): string[] {
+  const members = initial_state.filter(({ type }) => type === 'm.room.member')
+  const stranger = members.find(({ state_key = '' }) => !isUserId(state_key))
+  if (stranger !== undefined) throw badJson('body.initial_state: the state key of m.room.member must be a user id')
+  return members.filter(({ content }) => own(content, 'membership') === 'invite').map(({ state_key }) => state_key!)
 }
 
 function createContentOf(

@@ -4,8 +4,9 @@
  * the room would be allowed as a change of reason, and one of somebody who is banned as an unban.
  */
 import type { Kysely } from 'kysely'
+import { isUserId } from '../protocol/identifiers.js'
 import type { JsonObject } from '../protocol/json.js'
-import { badJson, forbidden } from '../protocol/matrix-error.js'
+import { badJson, forbidden, invalidParam } from '../protocol/matrix-error.js'
 import type { Membership } from '../store/facts.js'
 import { profile } from '../store/profiles.js'
 import type { StoredEvent } from '../store/stored-event.js'
@@ -108,6 +109,7 @@ export async function setMember(
   target: string,
   { membership, ...more }: JsonObject,
 ): Promise<StoredEvent> {
+  if (!isUserId(target)) throw invalidParam('The state key of m.room.member must be a user id')
   const isOwn = sender === target
   switch (membership) {
     case 'join':

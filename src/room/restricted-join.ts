@@ -3,7 +3,7 @@
  * this server who could invite them. https://spec.matrix.org/v1.19/client-server-api/#restricted-rooms
  */
 import { creatorsOf, powerLevels } from '../protocol/authorization/index.js'
-import { serverNameOf } from '../protocol/identifiers.js'
+import { isRoomId, serverNameOf } from '../protocol/identifiers.js'
 import { isObject, own, ownString, type JsonObject } from '../protocol/json.js'
 import { forbidden } from '../protocol/matrix-error.js'
 import { membersOf } from '../store/memberships.js'
@@ -37,7 +37,8 @@ async function isInAllowedRoom(rooms: Rooms, joinRules: StoredEvent, userId: str
   const allow = own(joinRules.event.content, 'allow')
   for (const condition of Array.isArray(allow) ? allow.slice(0, MAX_CONDITIONS) : []) {
     if (!isObject(condition) || ownString(condition, 'type') !== 'm.room_membership') continue
-    const allowed = await rooms.deps.stores.names.find(ownString(condition, 'room_id') ?? '')
+    const roomId = ownString(condition, 'room_id') ?? ''
+    const allowed = isRoomId(roomId) ? await rooms.deps.stores.names.find(roomId) : undefined
     if (allowed?.rules !== undefined && (await rooms.membership(allowed, userId)) === 'join') return true
   }
   return false

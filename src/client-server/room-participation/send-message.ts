@@ -1,5 +1,6 @@
 import { Type } from 'typebox'
 import { jsonObject, roomId, text } from '../../http/fields.js'
+import { isEventId } from '../../protocol/identifiers.js'
 import { ownString, type JsonObject } from '../../protocol/json.js'
 import { badJson } from '../../protocol/matrix-error.js'
 import type { Draft } from '../../room/draft.js'
@@ -28,11 +29,7 @@ export const sendMessage = endpoint({
     requireCanonical(name, nonCanonicalNumber)
     const draft = draftOf(name, requester.userId, params.eventType, body)
     const endpoint = `send/${params.eventType}`
-    const event = await rooms.send(name, draft, {
-      device: requester.device,
-      endpoint,
-      transactionId: params.txnId,
-    })
+    const event = await rooms.send(name, draft, { device: requester.device, endpoint, transactionId: params.txnId })
     return { event_id: event.event.eventId }
   },
 })
@@ -40,6 +37,6 @@ export const sendMessage = endpoint({
 function draftOf(name: KnownRoom, sender: string, type: string, content: JsonObject): Draft {
   if (type !== 'm.room.redaction') return { type, sender, content }
   const redacts = ownString(content, 'redacts')
-  if (redacts === undefined) throw badJson('body.redacts must be the event id of the event to redact')
+  if (redacts === undefined || !isEventId(redacts)) throw badJson('body.redacts must be the id of the event to redact')
   return redactionDraft(name, sender, redacts, content)
 }
