@@ -137,8 +137,8 @@ function majorVersion({ folder, environment }: Candidate): number | undefined {
  * who owns the cluster, else as `postgres` or `nobody`, whichever exists; no user is added to the machine.
  *
  * Where that user cannot reach the folders (a checkout under /root), Postgres is started as that user with the one
- * capability of passing through folders, which setpriv(1) gives. (A user namespace would do too, but containers
- * usually forbid those.)
+ * capability of passing through folders, which setpriv(1) gives. access(2), by which Postgres looks for its programs,
+ * would disregard it without `no_setuid_fixup`. (A user namespace would do too, but containers usually forbid those.)
  */
 export function launcherFor(binaries: PostgresBinaries, folder: string, cluster: string): Launcher {
   if (process.getuid?.() !== 0) return { user: undefined, command: (file, args) => ({ file, args: [...args] }) }
@@ -158,7 +158,7 @@ function dropping(user: SystemUser): Launcher {
 
 function droppingWithPassage(user: SystemUser): Launcher {
   const options = [`--reuid=${user.uid}`, `--regid=${user.gid}`, '--clear-groups']
-  const passage = ['--inh-caps=+dac_override', '--ambient-caps=+dac_override', '--']
+  const passage = ['--securebits=+no_setuid_fixup', '--inh-caps=+dac_override', '--ambient-caps=+dac_override', '--']
   return { user, command: (file, args) => ({ file: 'setpriv', args: [...options, ...passage, file, ...args] }) }
 }
 
