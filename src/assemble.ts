@@ -19,6 +19,7 @@ import { openRooms } from './room/open-rooms.js'
 import { ProfileChanges } from './room/profile-changes.js'
 import type { ServerIdentity } from './server-identity.js'
 import type { Database } from './store/database.js'
+import { Sync } from './sync/sync.js'
 import { Typing } from './sync/typing.js'
 import { startCleanUp } from './workers/clean-up.js'
 import { startLeftOver } from './workers/left-over.js'
@@ -66,6 +67,8 @@ export async function assemble(parts: Parts): Promise<Assembled> {
   })
   const { registrationSharedSecret } = secrets
 
+  const typing = new Typing()
+  const sync = new Sync({ db, ...engine, typing, epoch: identity.record.logEpoch })
   const services: Services = {
     config,
     db,
@@ -74,7 +77,8 @@ export async function assemble(parts: Parts): Promise<Assembled> {
     writer: engine.writer,
     rooms: engine.rooms,
     gate: engine.gate,
-    typing: new Typing(),
+    sync,
+    typing,
     accounts,
     deviceLists,
     profileChanges,
@@ -97,6 +101,7 @@ export async function assemble(parts: Parts): Promise<Assembled> {
     app,
     services,
     async close() {
+      sync.close()
       await Promise.all([profileChanges.close(), ...workers.map((one) => one.stop())])
       await engine.close()
     },

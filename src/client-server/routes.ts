@@ -31,6 +31,7 @@ import { joinRoom, joinRoomById } from './room-membership/join-room.js'
 import { ban, kick, unban } from './room-membership/kick.js'
 import { knockRoom } from './room-membership/knock-room.js'
 import { leaveRoom } from './room-membership/leave-room.js'
+import { defineFilter, getFilter } from './room-participation/filter.js'
 import { getEventContext } from './room-participation/get-event-context.js'
 import { getJoinedMembersByRoom, getMembersByRoom } from './room-participation/get-members-by-room.js'
 import { getOneRoomEvent } from './room-participation/get-one-room-event.js'
@@ -40,6 +41,7 @@ import { redactEvent } from './room-participation/redact-event.js'
 import { getRoomState, getRoomStateWithKey, setRoomStateWithKey } from './room-participation/room-state.js'
 import { sendMessage } from './room-participation/send-message.js'
 import { setTyping } from './room-participation/set-typing.js'
+import { sync } from './room-participation/sync.js'
 import { sendToDevice } from './send-to-device-messaging/send-to-device.js'
 import { getVersions } from './server-administration/get-versions.js'
 import { getWellknown } from './server-administration/get-wellknown.js'
@@ -149,6 +151,9 @@ export const routes: readonly Endpoint<Services>[] = [
   getPublicRooms,
   queryPublicRooms,
   // Room participation
+  sync,
+  defineFilter,
+  getFilter,
   sendMessage,
   redactEvent,
   getRoomState,
