@@ -7,9 +7,11 @@ import { readConfig } from '../../src/config.js'
 import { listen } from '../../src/http/server.js'
 import { silentLogger } from '../../src/logger.js'
 import { recordServer, serverRecord } from '../../src/store/server.js'
-import { TestClient } from './http.js'
 import { testDatabase, type TestDatabase } from './postgres.js'
 import { testServer } from './rooms.js'
+import { register, type TestUser } from './test-user.js'
+
+export { TestUser } from './test-user.js'
 
 /** Cheap on purpose: what argon2 costs is tested where passwords are. */
 const cheap = new Passwords({ memoryCost: 1_024, timeCost: 1, parallelism: 1 })
@@ -21,52 +23,6 @@ export interface TestHomeserver {
   /** Registers a user and logs in. The name is made unique when none is given. */
   user(name?: string): Promise<TestUser>
   close(): Promise<void>
-}
-
-export class TestUser extends TestClient {
-  constructor(
-    baseUrl: string,
-    accessToken: string,
-    readonly userId: string,
-    readonly deviceId: string,
-  ) {
-    super(baseUrl, accessToken)
-  }
-
-  /** The body of an answer that must be 200. */
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any
-  async ok(method: string, path: string, body?: unknown): Promise<any> {
-    const answer = await this.request(method, path, body)
-    if (answer.status !== 200) {
-      throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`)
-    }
-    return answer.body
-  }
-
-  async createRoom(options: object = { preset: 'public_chat' }): Promise<string> {
-    return (await this.ok('POST', '/_matrix/client/v3/createRoom', options)).room_id
-  }
-
-  join = (roomId: string) => this.ok('POST', `/_matrix/client/v3/rooms/${encodeURIComponent(roomId)}/join`, {})
-
-  async say(roomId: string, body: string): Promise<string> {
-    const path = `/_matrix/client/v3/rooms/${encodeURIComponent(roomId)}/send/m.room.message/${randomBytes(6).toString('hex')}`
-    return (await this.ok('PUT', path, { msgtype: 'm.text', body })).event_id
-  }
-
-  /** Query parameters by name; `filter` may be an object. */
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any
-  sync(parameters: Record<string, unknown> = {}): Promise<any> {
-    const query = new URLSearchParams()
-    for (const [name, value] of Object.entries(parameters)) {
-      if (value !== undefined) query.set(name, typeof value === 'object' ? JSON.stringify(value) : String(value))
-    }
-    return this.ok('GET', `/_matrix/client/v3/sync?${query}`)
-  }
-
-  async syncToken(): Promise<string> {
-    return (await this.sync()).next_batch
-  }
 }
 
 export interface TestHomeserverOptions {
@@ -113,19 +69,9 @@ export async function startTestHomeserver(options: TestHomeserverOptions = {}): 
     baseUrl,
     database,
     services,
-    user: (name = `user-${randomBytes(5).toString('hex')}`) => registered(baseUrl, name),
+    user: (name = `user-${randomBytes(5).toString('hex')}`) => register(baseUrl, name),
     close: () => (closing ??= end()),
   }
   afterAll(() => homeserver.close())
   return homeserver
-}
-
-async function registered(baseUrl: string, username: string): Promise<TestUser> {
-  const { status, body } = await new TestClient(baseUrl).post('/_matrix/client/v3/register', {
-    username,
-    password: 'secret password',
-    auth: { type: 'm.login.dummy' },
-  })
-  if (status !== 200) throw new Error(`could not register ${username}: ${status} ${JSON.stringify(body)}`)
-  return new TestUser(baseUrl, body.access_token, body.user_id, body.device_id)
 }
