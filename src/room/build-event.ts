@@ -73,7 +73,8 @@ export function buildEvent(context: BuildContext, before: BuildingHead, draft: D
   const pdu = pduOf(context, before, draft, authEvents)
   const roomId = context.roomId ?? ''
   const unsigned: RoomEvent = {
-    eventId: '',
+    // Versions 1 and 2 ask whether a redaction is of the server of its target. Later ids are hashes, known in the end.
+    eventId: ownString(pdu, 'event_id') ?? '',
     roomId,
     type: draft.type,
     sender: draft.sender,

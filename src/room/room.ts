@@ -15,7 +15,6 @@ import type { SigningKey } from '../protocol/signing.js'
 import { FIRST_SEGMENT, SegmentPacker } from '../protocol/state-trie.js'
 import {
   RoomEntry,
-  type Head,
   type LogWriter,
   type NewEvent,
   type RoomLane,

@@ -1,18 +1,17 @@
 /** Pages of a room's timeline, of what their reader may see and asked for. */
 import { eventMatches, type RoomEventFilter } from '../protocol/filter.js'
 import type { StateReference } from '../protocol/numbers.js'
-import type { RoomOrder } from '../store/events.js'
 import { stateEventsAt } from '../store/state-events.js'
 import type { StoredEvent } from '../store/stored-event.js'
 import type { Stores } from '../store/stores.js'
 import type { Gate, VisibleEvent } from './gate.js'
 import type { KnownRoom } from './known-room.js'
+import { afterEvent, beforeEvent, firstAfter, lastBefore, type RoomPlace } from './pagination-token.js'
 
 export interface PageRequest {
   readonly backwards: boolean
-  /** Exclusive, as `to`. */
-  readonly from: RoomOrder
-  readonly to?: RoomOrder
+  readonly from: RoomPlace
+  readonly to?: RoomPlace
   readonly limit: number
   readonly filter: RoomEventFilter
 }
@@ -21,7 +20,7 @@ export interface TimelinePage {
   /** Newest first when it was read backwards. */
   readonly events: readonly VisibleEvent[]
   /** Where the next page begins; undefined when nothing is left. */
-  readonly end: RoomOrder | undefined
+  readonly end: RoomPlace | undefined
 }
 
 /** So many events are looked at for one page. A page that is not filled then still says where to go on. */
@@ -39,11 +38,12 @@ export async function readPage(
   for (let lookedAt = 0; ;) {
     // One more than is wanted tells whether anything is left.
     const asked = lookedAt === 0 ? limit + 1 : Math.min(MAX_AT_A_TIME, 2 * (limit + 1))
-    const page = await stores.events.page(name.room, { backwards, from: at, to, limit: asked })
+    const bounds = { from: bound(backwards, at), to: to && bound(!backwards, to) }
+    const page = await stores.events.page(name.room, { backwards, ...bounds, limit: asked })
     const shown = new Set(await shownOf(gate, name, userId, page, filter))
     for (const [i, event] of page.entries()) {
       if (events.length === limit) return { events, end: at }
-      at = orderOf(event)
+      at = backwards ? beforeEvent(event) : afterEvent(event)
       if (shown.has(event as VisibleEvent)) events.push(event as VisibleEvent)
       if (i === page.length - 1 && page.length < asked) return { events, end: undefined }
     }
@@ -68,7 +68,7 @@ async function shownOf(
   )
 }
 
-export const orderOf = (event: StoredEvent): RoomOrder => ({ anchor: event.anchor!, minor: event.minor })
+const bound = (isAbove: boolean, place: RoomPlace) => (isAbove ? firstAfter(place) : lastBefore(place))
 
 /** The member events of those who sent these, in the state after one of them. */
 export async function sendersOf(

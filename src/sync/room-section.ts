@@ -1,6 +1,6 @@
 import type { StateReference } from '../protocol/numbers.js'
 import { emptyState } from '../protocol/state-trie.js'
-import { afterPosition, formatRoomToken } from '../room/pagination-token.js'
+import { afterPosition, beforeEvent, formatRoomToken } from '../room/pagination-token.js'
 import type { VisibleEvent } from '../room/gate.js'
 import type { AccountDataFact, EventFact, Fact, ReceiptFact } from '../store/facts.js'
 import type { StoredEvent } from '../store/stored-event.js'
@@ -114,8 +114,8 @@ async function sharedParts(
 ): Promise<string[]> {
   const events = (await timelineTexts(reading, name, timeline.events)).join(',')
   const first = timeline.events[0]
-  const order = first === undefined ? afterPosition(reading.now) : { anchor: first.anchor!, minor: first.minor }
-  const prevBatch = JSON.stringify(formatRoomToken(order))
+  const place = first === undefined ? afterPosition(reading.now) : beforeEvent(first)
+  const prevBatch = JSON.stringify(formatRoomToken(place))
   const stateText = eventsText(stateTexts(reading, name, state))
   return [
     `"timeline":{"events":[${events}],"limited":${timeline.limited},"prev_batch":${prevBatch}}`,

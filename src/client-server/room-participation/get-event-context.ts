@@ -4,9 +4,9 @@ import { Reply } from '../../http/reply.js'
 import { eventMatches, type RoomEventFilter } from '../../protocol/filter.js'
 import type { VisibleEvent } from '../../room/gate.js'
 import type { KnownRoom } from '../../room/known-room.js'
-import { formatRoomToken } from '../../room/pagination-token.js'
+import { afterEvent, beforeEvent, formatRoomToken } from '../../room/pagination-token.js'
 import { serialise } from '../../room/serialise.js'
-import { orderOf, readPage, sendersOf } from '../../room/timeline-page.js'
+import { readPage, sendersOf } from '../../room/timeline-page.js'
 import { stateEvents } from '../../store/state-events.js'
 import { endpoint } from '../endpoint.js'
 import type { Services } from '../services.js'
@@ -32,20 +32,22 @@ export const getEventContext = endpoint({
     const filter = eventFilter(query.filter)
     const event = await services.gate.event(name, requester.userId, params.eventId)
     const limit = Math.min(query.limit ?? filter.limit ?? DEFAULT_LIMIT, MAX_LIMIT)
-    const from = orderOf(event)
-    const beside = (backwards: boolean, limit: number) =>
+    const [earlier, later] = [beforeEvent(event), afterEvent(event)]
+    const half = Math.floor(limit / 2)
+    const page = (backwards: boolean, limit: number) =>
       limit === 0
-        ? { events: [], end: from }
-        : readPage(services, name, requester.userId, { backwards, from, limit, filter })
-    const [before, after] = [await beside(true, Math.floor(limit / 2)), await beside(false, Math.ceil(limit / 2))]
+        ? { events: [], end: undefined }
+        : readPage(services, name, requester.userId, { backwards, from: backwards ? earlier : later, limit, filter })
+    const [before, after] = [await page(true, half), await page(false, limit - half)]
 
     const timeline = [event, ...before.events, ...after.events]
     const state = await stateAt(services, name, after.events.at(-1) ?? event, timeline, filter)
     const texts = async (events: readonly VisibleEvent[], asState = false) =>
       (await serialise(services, name, requester, events, { withRoomId: true, asState })).join(',')
+    const [first, last] = [before.events.at(-1), after.events.at(-1)]
     const tokens = {
-      start: formatRoomToken(before.end ?? orderOf(before.events.at(-1) ?? event)),
-      end: formatRoomToken(after.end ?? orderOf(after.events.at(-1) ?? event)),
+      start: formatRoomToken(before.end ?? (first === undefined ? earlier : beforeEvent(first))),
+      end: formatRoomToken(after.end ?? (last === undefined ? later : afterEvent(last))),
     }
     return new Reply(
       200,

@@ -3,7 +3,7 @@ import { roomId } from '../../http/fields.js'
 import { Reply } from '../../http/reply.js'
 import { ownString } from '../../protocol/json.js'
 import { roomOrForbidden } from '../../room/known-room.js'
-import { parseRoomToken } from '../../room/pagination-token.js'
+import { parseRoomToken, positionBefore } from '../../room/pagination-token.js'
 import { requireJoined } from '../../room/rooms.js'
 import { serialise } from '../../room/serialise.js'
 import { membersOf } from '../../store/memberships.js'
@@ -34,7 +34,7 @@ export const getMembersByRoom = endpoint({
     const state =
       query.at === undefined
         ? await gate.state(name, requester.userId)
-        : await gate.stateAt(name, requester.userId, parseRoomToken(query.at).anchor)
+        : await gate.stateAt(name, requester.userId, positionBefore(parseRoomToken(query.at)))
     const events = gate.inReadableState(await stateEvents(stores, name.room, state))
     const members = events.filter(
       ({ event }) => event.type === 'm.room.member' && isWanted(query, ownString(event.content, 'membership')),

@@ -3,10 +3,9 @@ import { roomId } from '../../http/fields.js'
 import { Reply } from '../../http/reply.js'
 import { MAX_LIMIT } from '../../protocol/filter.js'
 import { roomOrForbidden } from '../../room/known-room.js'
-import { afterPosition, formatRoomToken, parseRoomToken } from '../../room/pagination-token.js'
+import { afterPosition, formatRoomToken, isEarlier, parseRoomToken } from '../../room/pagination-token.js'
 import { serialise } from '../../room/serialise.js'
 import { readPage, sendersOf } from '../../room/timeline-page.js'
-import type { RoomOrder } from '../../store/events.js'
 import { endpoint } from '../endpoint.js'
 import { eventFilter } from './event-filter.js'
 
@@ -43,7 +42,7 @@ export const getRoomEvents = endpoint({
     const from = start ?? (backwards ? newest : beginning)
     const limit = Math.min(query.limit ?? DEFAULT_LIMIT, filter.limit ?? MAX_LIMIT, MAX_LIMIT)
 
-    const request = { backwards, from: backwards ? earlier(from, newest) : from, to, limit, filter }
+    const request = { backwards, from: backwards && isEarlier(newest, from) ? newest : from, to, limit, filter }
     const { events, end } = await readPage(services, name, requester.userId, request)
     const first = events[0]
     const members =
@@ -59,7 +58,4 @@ export const getRoomEvents = endpoint({
 })
 
 const DEFAULT_LIMIT = 10
-const beginning: RoomOrder = { anchor: 0, minor: 0 }
-
-const earlier = (left: RoomOrder, right: RoomOrder): RoomOrder =>
-  left.anchor < right.anchor || (left.anchor === right.anchor && left.minor < right.minor) ? left : right
+const beginning = afterPosition(0)
