@@ -94,6 +94,7 @@ export interface BodyDeclaration {
   readonly limit: number
   readonly format: 'json' | 'form'
   readonly emptyAllowed: boolean
+  readonly schema: TSchema
   read(value: JsonObject): unknown
 }
 
@@ -135,6 +136,7 @@ function bodyOf<B extends TSchema>(declaration: {
     limit: declaration.bodyLimit ?? DEFAULT_BODY_LIMIT,
     format: declaration.bodyFormat ?? 'json',
     emptyAllowed: declaration.emptyBody === 'allowed',
+    schema: declaration.body,
     read: check('body', declaration.body, declaration.missingField !== undefined),
   }
 }

@@ -117,6 +117,11 @@ export class Sync {
     return token.epoch === this.epoch && token.position <= this.deps.log.published ? token : undefined
   }
 
+  /** The position that a token of /sync stands for; 0, which is before everything, for one of another log. */
+  positionOf(token: string): Position {
+    return this.understood(parseSyncToken(token))?.position ?? (0 as Position)
+  }
+
   private async poll(poll: Poll, from: SyncToken): Promise<string> {
     const { requester, view, request, signals } = poll
     const deadline = performance.now() + Math.min(Math.max(request.timeout ?? 0, 0), MAX_TIMEOUT)

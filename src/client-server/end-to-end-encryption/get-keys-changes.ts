@@ -1,5 +1,4 @@
 import { Type } from 'typebox'
-import { parseSyncToken } from '../../protocol/sync-token.js'
 import { deviceListsSince } from '../../store/device-lists.js'
 import { endpoint } from '../endpoint.js'
 
@@ -17,8 +16,8 @@ export const getKeysChanges = endpoint({
   auth: 'access-token',
   query: Type.Object({ from: Type.String(), to: Type.String() }),
 
-  async handle({ db }, { requester, query }) {
-    parseSyncToken(query.to)
-    return deviceListsSince(db, requester.userId, parseSyncToken(query.from).position)
+  async handle({ db, sync }, { requester, query }) {
+    sync.positionOf(query.to)
+    return deviceListsSince(db, requester.userId, sync.positionOf(query.from))
   },
 })
