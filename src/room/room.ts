@@ -9,17 +9,12 @@
  * or a change of ours failed, the log writer has all that is pending built again (`rebuild`), in order, on the head as the
  * database has it. Everything here can be dropped and read again, except while changes are pending.
  */
+import { fitsId } from '../protocol/identifiers.js'
 import type { EventNumber, RoomNumber } from '../protocol/numbers.js'
 import type { RoomVersionRules } from '../protocol/room-versions.js'
 import type { SigningKey } from '../protocol/signing.js'
 import { FIRST_SEGMENT, SegmentPacker } from '../protocol/state-trie.js'
-import {
-  RoomEntry,
-  type LogWriter,
-  type NewEvent,
-  type RoomLane,
-  type RoomSummary,
-} from '../store/log-writer.js'
+import { RoomEntry, type LogWriter, type NewEvent, type RoomLane, type RoomSummary } from '../store/log-writer.js'
 import { Missing, whenLoaded } from '../store/missing.js'
 import { readHead } from '../store/rooms.js'
 import { StateView } from '../store/state-view.js'
@@ -120,16 +115,44 @@ export class Room implements RoomLane {
     created?: { readonly version: string },
   ): Promise<readonly StoredEvent[] | { readonly duplicateOf: EventNumber }> {
     const entry = new PendingEntry(this, drafts, check)
-    await this.inTurn(() => {
+    const task = () => {
       if (this.rebuilding !== undefined) throw new Missing(() => this.rebuilding!)
       if (this.pendingHead === undefined) throw new Missing(() => this.becomeUsable())
       this.build(entry, this.pendingHead, created)
       this.pending.push(entry)
       this.deps.writer.submit(entry)
-    })
+    }
+    // Nearly always everything is at hand and nobody waits: then there is nothing to wait for but the commit.
+    if (this.lastTurn !== undefined || !this.builtAtOnce(task)) {
+      await this.internKeys(drafts)
+      await this.inTurn(task)
+    }
     await entry.done
     if (entry.duplicateOf !== undefined) return { duplicateOf: entry.duplicateOf }
     return entry.events.map(({ stored }) => stored)
+  }
+
+  /** False when something was missing. */
+  private builtAtOnce(task: () => void): boolean {
+    try {
+      task()
+      return true
+    } catch (cause) {
+      if (cause instanceof Missing) return false
+      this.letGo()
+      throw cause
+    }
+  }
+
+  /** Before the turn, so that many who come with new keys at once, as in a wave of joins, share one statement. */
+  private async internKeys(drafts: readonly Draft[]): Promise<void> {
+    const { keys } = this.deps.stores
+    const unknown = drafts.filter(
+      ({ type, stateKey }) =>
+        // What is too long is refused when it is built.
+        stateKey !== undefined && fitsId(type) && fitsId(stateKey) && keys.known(type, stateKey) === undefined,
+    )
+    if (unknown.length > 0) await Promise.all(unknown.map(({ type, stateKey }) => keys.intern(type, stateKey!)))
   }
 
   /** One queue per room: who comes while another's build waits for what it misses, builds after it. */

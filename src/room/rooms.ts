@@ -2,7 +2,7 @@
  * The rooms of this server: finding them, sending into them, and the memberships of local users. Everything that writes
  * events goes through here, everything that reads them through the gate (gate.ts).
  */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import { canonicalJson } from '../protocol/canonical-json.js'
 import { ownString, type JsonObject } from '../protocol/json.js'
@@ -192,6 +192,6 @@ const sameContent = (left: JsonObject, right: JsonObject): boolean => {
 
 function clientTransactionOf(name: RoomName, { device, endpoint, transactionId }: Transaction): ClientTransaction {
   const scope = JSON.stringify([endpoint, name.roomId, transactionId])
-  const key = createHash('sha256').update(scope).digest('hex').slice(0, 32)
+  const key = hash('sha256', scope, 'hex').slice(0, 32)
   return { device, key, transactionId }
 }

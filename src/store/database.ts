@@ -10,7 +10,10 @@ export type DatabaseAddress =
 export interface Database {
   readonly db: Kysely<Tables>
   readonly pool: pg.Pool
-  /** A connection of its own beside the pool, not connected yet: for the log writer's lane, for LISTEN. */
+  /**
+   * A connection of its own beside the pool, not connected yet: for the log writer's lane, for LISTEN. Queries that are
+   * made before the answer to the last has come are sent at once.
+   */
   connect(): pg.Client
   close(): Promise<void>
 }
@@ -29,7 +32,7 @@ export function openDatabase(address: DatabaseAddress, options: { max: number; l
   return {
     db,
     pool,
-    connect: () => new NamingClient(connection),
+    connect: () => new NamingClient({ ...connection, pipeline: true }),
     // Kysely ends the pool it was given only if it was ever used.
     close: async () => void (pool.ended || (await pool.end())),
   }

@@ -35,23 +35,28 @@ export interface LogOptions {
 }
 
 const channel = 'hearth_log'
+const listenerName = 'hearth log listener'
+/** The backend that serves a connection, as notifications name their sender. */
+const pidOf = (client: pg.Client): number | undefined => (client as { processID?: number }).processID
 /** Notifications are sent at most so often, in ms: each is a transaction of its own. */
 const notifyInterval = 10
 
 export async function openLog(options: LogOptions): Promise<OpenLog> {
   const { db, stores, logger } = options
   const log = new Log(await newestPosition(db), stores.memory.ringBytes)
-  const notifier = new Notifier(db, logger)
   const writer = new LogWriter({
     connect: options.connect,
     log,
     factsBetween: (after, upTo) => factsBetween(db, stores.events, after, upTo),
     newestPosition: () => newestPosition(db),
-    onCommit: (newest) => notifier.tell(newest),
+    onCommit: (newest) => {
+      if (!ear.isAlone) notifier.tell(newest)
+    },
     logger,
     patience: options.patience,
   })
-  const ear = new Ear(options, writer)
+  const notifier = new Notifier(db, logger)
+  const ear: Ear = new Ear(options, writer)
   await ear.listen()
   return {
     log,
@@ -110,13 +115,22 @@ class Ear {
     private readonly writer: LogWriter,
   ) {}
 
+  /**
+   * Whether no other process listens on this database: then nobody has to be notified. Looked at with every poll, and
+   * not believed once another has been heard, as it is when it begins.
+   */
+  isAlone = false
+
   async listen(): Promise<void> {
     const client = this.options.connect()
     this.client = client
-    client.on('notification', () => this.hear())
+    client.on('notification', ({ processId }) => {
+      if (processId !== pidOf(client)) this.isAlone = false
+      this.hear()
+    })
     client.on('error', () => this.lose(client))
     await client.connect()
-    await client.query(`set application_name = 'hearth log listener'; listen ${channel}`)
+    await client.query(`set application_name = '${listenerName}'; listen ${channel}; notify ${channel}`)
     this.schedule()
   }
 
@@ -141,10 +155,23 @@ class Ear {
     }
   }
 
+  private async lookAround(): Promise<void> {
+    try {
+      const { rows } = await sql<{ listeners: number }>`
+        select count(*)::int as listeners from pg_stat_activity
+        where datname = current_database() and application_name = ${listenerName}
+      `.execute(this.options.db)
+      this.isAlone = rows[0]?.listeners === 1
+    } catch {
+      this.isAlone = false
+    }
+  }
+
   private schedule(): void {
     if (this.closed) return
     this.timer = setTimeout(() => {
       this.hear()
+      void this.lookAround()
       if (this.client === undefined) void this.listen().catch(() => this.schedule())
       else this.schedule()
     }, this.options.pollInterval ?? 2_000)
