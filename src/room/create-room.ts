@@ -100,7 +100,6 @@ async function begin(
   inDirectory: boolean,
 ): Promise<string> {
   const { stores, server } = rooms.deps
-  await Promise.all(drafts.map(({ type, stateKey }) => stores.keys.intern(type, stateKey!)))
   const roomId = rules.roomIdIsCreateHash
     ? undefined
     : `!${encodeBase64Url(randomBytes(18)).slice(0, 18)}:${server.name}`
