@@ -10,7 +10,7 @@ import { historyVisibilityOf, mayRead, type VisibilityAtEvent } from '../protoco
 import { ownString } from '../protocol/json.js'
 import { forbidden, notFound } from '../protocol/matrix-error.js'
 import type { Position, RoomNumber, StateReference } from '../protocol/numbers.js'
-import { intervals, type MembershipInterval } from '../store/memberships.js'
+import { intervals, membershipIn, type MembershipInterval } from '../store/memberships.js'
 import { whenLoaded } from '../store/missing.js'
 import type { RoomName } from '../store/room-names.js'
 import { StateView } from '../store/state-view.js'
@@ -54,7 +54,8 @@ export class Gate {
   async event(name: RoomName, userId: string, eventId: string): Promise<VisibleEvent> {
     const event = await this.stores.events.byId(name.room, eventId)
     const [readable] = event === undefined ? [] : await this.readable(name.room, userId, [event])
-    if (readable === undefined) throw notFound('There is no such event, or you may not see it')
+    if (readable === undefined || (await this.hasForgotten(name, userId)))
+      throw notFound('There is no such event, or you may not see it')
     return readable
   }
 
@@ -119,6 +120,16 @@ export class Gate {
    */
   inReadableState(events: readonly StoredEvent[]): VisibleEvent[] {
     return events as VisibleEvent[]
+  }
+
+  /** Who forgot a room retrieves no history of it any more, unless everybody may or they come back. */
+  private async hasForgotten(name: RoomName, userId: string): Promise<boolean> {
+    const membership = await this.rooms.membership(name, userId)
+    if (membership !== 'leave' && membership !== 'ban') return false
+    const row = await membershipIn(this.stores.db, name.room, userId)
+    if (row?.forgotten !== true) return false
+    const visibility = await this.rooms.currentState(name, 'm.room.history_visibility', '')
+    return historyVisibilityOf(visibility?.event) !== 'world_readable'
   }
 
   private async joinsOf(room: RoomNumber, userId: string): Promise<readonly MembershipInterval[]> {

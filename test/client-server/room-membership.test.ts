@@ -183,12 +183,14 @@ describe('forgetting', () => {
   it('takes the history away, until one joins again', async () => {
     const roomId = await alice.createRoom()
     await bob.join(roomId)
+    const event = `${v3}/rooms/${encodeURIComponent(roomId)}/event/${encodeURIComponent(await bob.say(roomId, 'mine'))}`
     expect(await act(bob, roomId, 'forget')).toBe('400 M_UNKNOWN')
     await act(bob, roomId, 'leave')
     const messages = `${v3}/rooms/${encodeURIComponent(roomId)}/messages?dir=b`
     expect((await bob.get(messages)).status).toBe(200)
     expect(await act(bob, roomId, 'forget')).toBe(200)
     expect((await bob.get(messages)).body.errcode).toBe('M_FORBIDDEN')
+    expect((await bob.get(event)).body.errcode).toBe('M_NOT_FOUND')
     await bob.join(roomId)
     expect((await bob.get(messages)).status).toBe(200)
   })
