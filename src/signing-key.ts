@@ -1,5 +1,5 @@
 import { randomBytes, randomInt } from 'node:crypto'
-import { existsSync, linkSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { encodeBase64 } from './protocol/base64.js'
 import { formatSigningKeyFile, parseSigningKeyFile, type SigningKey } from './protocol/signing.js'
@@ -49,6 +49,3 @@ const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
 
 /** `a_` and four letters, as Synapse names its keys. */
 const newVersion = (): string => `a_${Array.from({ length: 4 }, () => letters[randomInt(letters.length)]).join('')}`
-
-/** Whether others than the owner can read the file. */
-export const isExposed = (path: string): boolean => (statSync(path).mode & 0o077) !== 0

@@ -1,3 +1,4 @@
+import { types } from 'node:util'
 import { ConfigError } from '../config.js'
 import { DataFolderHeld } from '../data-folder.js'
 
@@ -6,7 +7,7 @@ export function explain(error: unknown): string {
   if (error instanceof ConfigError)
     return `the configuration has mistakes:\n${indented(error.message)}\nSee .env.example`
   if (error instanceof DataFolderHeld) return `${error.message}. Stop that one first, or choose another DATA_DIR`
-  if (!(error instanceof Error)) return String(error)
+  if (!types.isNativeError(error)) return String(error)
   return systemError(error) ?? postgresError(error) ?? error.message
 }
 
