@@ -93,18 +93,11 @@ export class Typing {
 
   /** One timer, for whoever stops first. */
   private schedule(): void {
-    if (this.timer !== undefined) return
+    clearTimeout(this.timer)
     let next = Infinity
     for (const users of this.rooms.values()) for (const until of users.values()) next = Math.min(next, until)
     if (next === Infinity) return
-    this.timer = setTimeout(
-      () => {
-        this.timer = undefined
-        this.expire()
-        this.schedule()
-      },
-      Math.max(0, next - this.now()),
-    )
+    this.timer = setTimeout(() => this.expire(), Math.max(1, next - this.now()))
     this.timer.unref()
   }
 
@@ -115,6 +108,7 @@ export class Typing {
       for (const [user] of expired) this.remove(room, user)
       if (expired.length > 0) this.changed(room)
     }
+    this.schedule()
   }
 }
 
