@@ -1,7 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import pg from 'pg'
@@ -9,8 +8,10 @@ import { DataFolderHeld, holdDataFolder, makeDataFolder, socketFolder } from '..
 import { silentLogger } from '../src/logger.js'
 import { packageFolder } from '../src/package-folder.js'
 import { type OwnPostgres, startOwnPostgres } from '../src/store/own-postgres.js'
+import { SOCKET_VARIABLE } from './support/test-cluster.js'
 
-const root = realpathSync(mkdtempSync(join(tmpdir(), 'hearth-own-')))
+// Within the folder of the run's cluster, which is cleared up whatever becomes of the run. A Postgres whose folder is gone ends.
+const root = mkdtempSync(join(process.env[SOCKET_VARIABLE] ?? '', '..', 'own-'))
 chmodSync(root, 0o711)
 const dataFolder = makeDataFolder(join(root, 'data'))
 const postmasterFile = join(dataFolder, 'postgres', 'postmaster.pid')
@@ -51,7 +52,7 @@ afterAll(async () => {
 async function startHolder(): Promise<ChildProcess> {
   const script = join(packageFolder, 'test', 'support', 'hold-own-postgres.ts')
   const register = join(packageFolder, 'test', 'support', 'register-typescript.js')
-  holder = spawn(process.execPath, ['--import', register, script, dataFolder], { stdio: ['ignore', 'pipe', 'inherit'] })
+  holder = spawn(process.execPath, ['--import', register, script, dataFolder], { stdio: ['pipe', 'pipe', 'inherit'] })
   if (holder.stdout === null) throw new Error('no pipe')
   await once(holder.stdout, 'data')
   return holder

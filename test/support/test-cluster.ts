@@ -38,12 +38,15 @@ export async function startTestPostgres(): Promise<{ stop(): Promise<void> }> {
 }
 
 /**
- * When this process dies, however it dies, its end of the pipe closes, and the watcher stops Postgres and clears up. It
- * has a session of its own, out of the reach of Ctrl-C.
+ * When this process dies, however it dies, its end of the pipe closes, and the watcher stops Postgres (and those that
+ * test/own-postgres.test.ts keeps below) and clears up. It has a session of its own, out of the reach of Ctrl-C.
  */
 function watchOver(dataFolder: string): void {
   const script = `read -r _
-    read -r pid < "$1/postgres/postmaster.pid" && kill -QUIT "$pid" && sleep 1
+    for file in "$1"/postgres/postmaster.pid "$1"/own-*/data/postgres/postmaster.pid; do
+      [ -r "$file" ] && read -r pid < "$file" && kill -QUIT "$pid"
+    done
+    sleep 1
     rm -rf "$1"`
   const watcher = spawn('/bin/sh', ['-c', script, 'sh', dataFolder], {
     cwd: '/',
