@@ -26,7 +26,10 @@ export function openDatabase(address: DatabaseAddress, options: { max: number; l
   const connection = connectionConfig(address)
   const pool = new pg.Pool({ ...connection, max: options.max, Client: NamingClient })
   // A connection that breaks while nobody queries it says so here; without a listener the process would end.
-  pool.on('error', (err) => options.log.warn({ err: { message: err.message } }, 'an idle database connection broke'))
+  // Of the error only two words are logged: the pool hangs the connection on it, password and all.
+  pool.on('error', ({ code, message }: NodeJS.ErrnoException) => {
+    options.log.warn({ code, reason: message }, 'an idle database connection broke')
+  })
   pool.on('connect', (client) => client.on('error', () => {}))
   const db = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) })
   return {

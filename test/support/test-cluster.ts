@@ -39,15 +39,18 @@ export async function startTestPostgres(): Promise<{ stop(): Promise<void> }> {
 
 /**
  * When this process dies, however it dies, its end of the pipe closes, and the watcher stops Postgres (and those that
- * test/own-postgres.test.ts keeps below) and clears up,
- * twice, since test processes end a little later. It has a session of its own, out of the reach of Ctrl-C.
+ * test/own-postgres.test.ts keeps below) and clears up, more than once, since test processes end a little later. It has
+ * a session of its own, out of the reach of Ctrl-C.
  */
 function watchOver(dataFolder: string): void {
   const script = `read -r _
-    for file in "$1"/postgres/postmaster.pid "$1"/own-*/data/postgres/postmaster.pid; do
-      [ -r "$file" ] && read -r pid < "$file" && kill -QUIT "$pid"
-    done
-    for seconds in 1 5; do sleep $seconds; rm -rf "$1"; done`
+    for seconds in 0 4 10; do
+      sleep $seconds
+      for file in "$1"/postgres/postmaster.pid "$1"/own-*/data/postgres/postmaster.pid; do
+        [ -r "$file" ] && read -r pid < "$file" && kill -QUIT "$pid" && sleep 1
+      done
+      rm -rf "$1"
+    done`
   const watcher = spawn('/bin/sh', ['-c', script, 'sh', dataFolder], {
     cwd: '/',
     detached: true,
