@@ -1,5 +1,5 @@
 /** Messages that wait for a device. The log writer writes them; here they are read, and deleted once the device has them. */
-import type { Kysely } from 'kysely'
+import { sql, type Kysely } from 'kysely'
 import type { DeviceNumber, Position } from '../protocol/numbers.js'
 import type { LogTables } from './log-tables.js'
 
@@ -30,7 +30,15 @@ export function waitingMessages(
     .execute()
 }
 
-/** The device has shown that it has everything up to a position. */
-export async function deleteMessages(db: Kysely<LogTables>, device: DeviceNumber, upTo: Position): Promise<void> {
-  await db.deleteFrom('to_device').where('device', '=', device).where('position', '<=', upTo).execute()
+/** The device has shown that it has everything up to a position. Resolves with the position of the newest that is left. */
+export async function deleteMessages(
+  db: Kysely<LogTables>,
+  device: DeviceNumber,
+  upTo: Position,
+): Promise<Position | undefined> {
+  const { rows } = await sql<{ newest: Position | null }>`
+    with arrived as (delete from to_device where device = ${device} and position <= ${upTo})
+    select max(position) as newest from to_device where device = ${device} and position > ${upTo}
+  `.execute(db)
+  return rows[0]?.newest ?? undefined
 }

@@ -1,11 +1,15 @@
 /**
  * Where users have read up to. A room keeps running counts of the events that notify, or highlight, by the default rules;
  * what is unread is the growth of these since the user's own mark: the newest of their receipts, of the events they sent
- * themselves, and of their joining.
+ * themselves, and of their joining. Threads have marks of their own, and so their events are looked at one by one.
+ * https://spec.matrix.org/v1.19/client-server-api/#receiving-notifications
  */
 import { sql, type Kysely } from 'kysely'
+import { isObject, own, ownString, type JsonObject } from '../protocol/json.js'
 import type { EventNumber, RoomNumber } from '../protocol/numbers.js'
 import type { LogTables } from './log-tables.js'
+import type { StoredEvent } from './stored-event.js'
+import type { Stores } from './stores.js'
 
 /** A place in a room, with the room's counts there. */
 export interface ReadMark {
@@ -15,128 +19,226 @@ export interface ReadMark {
   readonly highlightCount: number
 }
 
+/** A mark and what it is good for: '' the whole room, 'main' what is in no thread, otherwise the root of a thread. */
+export interface ThreadMark extends ReadMark {
+  readonly thread: string
+}
+
+/** An event in a thread that notifies. */
+export interface UnreadThreadEvent {
+  readonly thread: string
+  readonly anchor: number
+  /** The user's own: it notifies others, and stands in the running counts. */
+  readonly isOwn?: boolean
+}
+
 export interface UnreadRow {
   readonly room: RoomNumber
   /** The room's counts now. */
   readonly notifyCount: number
   readonly highlightCount: number
-  readonly mark: ReadMark
-  /** Positions of events that highlight for this user and not for all. */
-  readonly highlights: readonly number[]
+  /** In no order. */
+  readonly marks: readonly ThreadMark[]
+  /** After the newest mark of the whole room, oldest first. */
+  readonly threadEvents: readonly UnreadThreadEvent[]
+  /** Events that highlight for this user and not for all, oldest first. */
+  readonly highlights: readonly UnreadThreadEvent[]
 }
 
-/** An event of one's own that is farther back than so many is not looked for: the receipts since then say more. */
-const OWN_EVENT_DEPTH = 1_000
+/** The thread an event says it is in. Edits and reactions in threads, which say so by their target only, do not notify. */
+export function threadOf(content: JsonObject): string {
+  const relation = own(content, 'm.relates_to')
+  if (!isObject(relation) || own(relation, 'rel_type') !== 'm.thread') return 'main'
+  return ownString(relation, 'event_id') ?? 'main'
+}
 
-/** For all rooms the user is joined to, or for some of them. Three statements, however many rooms. */
-export async function unreadOf(
-  db: Kysely<LogTables>,
-  userId: string,
-  rooms?: readonly RoomNumber[],
-): Promise<UnreadRow[]> {
+/** Farther back than so many events of a room nothing is looked for one by one: receipts since then say more. */
+const DEPTH = 1_000
+/** Own events of a room that are looked at: the newest may be in threads. */
+const OWN_EVENTS = 5
+/** Rooms with something unread that are looked at so closely, the most recently active ones. */
+const MAX_ROOMS = 200
+
+/** For all rooms the user is joined to, or for some of them. A handful of statements, however many rooms. */
+export async function unreadOf(stores: Stores, userId: string, rooms?: readonly RoomNumber[]): Promise<UnreadRow[]> {
+  const { db } = stores
+  const counts = await countsOf(db, userId, rooms)
+  const marks = await receiptMarks(db, userId, counts)
+  for (const { room, ...joined } of counts) if (joined.joined !== undefined) push(marks, room, joined.joined)
+  const unread = counts.filter(({ room, notifyCount }) => notifyCount > mainMark(marks.get(room) ?? []).notifyCount)
+  const close = unread.sort((a, b) => b.lastActivityTs - a.lastActivityTs).slice(0, MAX_ROOMS)
+  for (const [room, mark] of await ownMarks(stores, userId, close, marks)) push(marks, room, mark)
+  const threadEvents = await unreadThreadEvents(stores, userId, close, marks)
+  const highlights = await highlightsOf(stores, userId)
+  return counts.map(({ room, notifyCount, highlightCount }) => ({
+    room,
+    notifyCount,
+    highlightCount,
+    marks: marks.get(room) ?? [],
+    threadEvents: threadEvents.get(room) ?? [],
+    highlights: highlights.get(room) ?? [],
+  }))
+}
+
+/** The newest mark of what is in no thread. */
+export function mainMark(marks: readonly ThreadMark[]): ReadMark {
+  return newest(marks.filter(({ thread }) => thread === '' || thread === 'main'))
+}
+
+/** The newest mark of the room with all its threads. */
+export const roomMark = (marks: readonly ThreadMark[]): ReadMark => newest(marks.filter(({ thread }) => thread === ''))
+
+const beginning: ReadMark = { anchor: 0, notifyCount: 0, highlightCount: 0 }
+
+const newest = (marks: readonly ReadMark[]): ReadMark =>
+  marks.reduce((last, mark) => (mark.anchor > last.anchor ? mark : last), beginning)
+
+interface Counts {
+  readonly room: RoomNumber
+  readonly notifyCount: number
+  readonly highlightCount: number
+  readonly lastActivityTs: number
+  readonly joined: ThreadMark | undefined
+}
+
+async function countsOf(db: Kysely<LogTables>, userId: string, rooms?: readonly RoomNumber[]): Promise<Counts[]> {
   const within = rooms === undefined ? sql`true` : sql`m.room = any(${[...rooms]}::int[])`
-  const marks = await sql<MarkRow>`
-    select m.room, room.notify_count, room.highlight_count,
-      coalesce(mark.anchor, 0) as anchor, coalesce(mark.notify_count, 0) as mark_notify,
-      coalesce(mark.highlight_count, 0) as mark_highlight
-    from membership m join room using (room)
-    left join lateral (
-      select e.anchor, e.notify_count, e.highlight_count from event e where e.room = m.room and e.event = m.event
-      union all
-      select e.anchor, r.notify_count, r.highlight_count from receipt r join event e using (room, event)
-      where r.room = m.room and r.user_id = ${userId} and r.receipt_type in ('m.read', 'm.read.private')
-        and r.thread_id in ('', 'main')
-      order by notify_count desc, anchor desc limit 1
-    ) mark on true
+  const { rows } = await sql<{
+    room: RoomNumber
+    notify_count: number
+    highlight_count: number
+    last_activity_ts: number
+    anchor: number | null
+    joined_notify: number
+    joined_highlight: number
+  }>`
+    select m.room, room.notify_count, room.highlight_count, room.last_activity_ts,
+      e.anchor, e.notify_count as joined_notify, e.highlight_count as joined_highlight
+    from membership m join room using (room) left join event e on e.room = m.room and e.event = m.event
     where m.user_id = ${userId} and m.membership = 'join' and ${within}
   `.execute(db)
-  const own = await ownEvents(db, userId, marks.rows)
-  const highlights = await highlightsOf(db, userId)
-  return marks.rows.map((row) => {
-    const mark = own.get(row.room) ?? {
-      anchor: row.anchor,
-      notifyCount: row.mark_notify,
-      highlightCount: row.mark_highlight,
-    }
-    return {
-      room: row.room,
-      notifyCount: row.notify_count,
-      highlightCount: row.highlight_count,
-      mark,
-      highlights: (highlights.get(row.room) ?? []).filter((position) => position > mark.anchor),
-    }
-  })
+  return rows.map((row) => ({
+    room: row.room,
+    notifyCount: row.notify_count,
+    highlightCount: row.highlight_count,
+    lastActivityTs: row.last_activity_ts,
+    joined:
+      row.anchor === null
+        ? undefined
+        : { thread: '', anchor: row.anchor, notifyCount: row.joined_notify, highlightCount: row.joined_highlight },
+  }))
 }
 
-interface MarkRow {
-  room: RoomNumber
-  notify_count: number
-  highlight_count: number
-  anchor: number
-  mark_notify: number
-  mark_highlight: number
-}
-
-/** The user's newest event after their mark, in the rooms where something is unread. */
-async function ownEvents(
+async function receiptMarks(
   db: Kysely<LogTables>,
   userId: string,
-  rows: readonly MarkRow[],
-): Promise<Map<RoomNumber, ReadMark>> {
-  const unread = rows.filter((row) => row.notify_count > row.mark_notify)
-  if (unread.length === 0) return new Map()
-  const wanted = unread.map(({ room, anchor }) => ({ room, anchor }))
-  const { rows: found } = await sql<{
+  counts: readonly Counts[],
+): Promise<Map<RoomNumber, ThreadMark[]>> {
+  const marks = new Map<RoomNumber, ThreadMark[]>()
+  const { rows } = await sql<{
     room: RoomNumber
+    thread_id: string
     anchor: number
     notify_count: number
     highlight_count: number
   }>`
-    select w.room, e.anchor, e.notify_count, e.highlight_count
-    from json_to_recordset(${JSON.stringify(wanted)}) as w (room int, anchor bigint)
-    cross join lateral (
-      select * from (
-        select sender, anchor, minor, notify_count, highlight_count from event
-        where event.room = w.room and event.anchor > w.anchor and event.anchor is not null
-        order by anchor desc, minor desc limit ${OWN_EVENT_DEPTH}
-      ) newest where sender = ${userId} order by anchor desc, minor desc limit 1
-    ) e
+    select r.room, r.thread_id, e.anchor, r.notify_count, r.highlight_count
+    from receipt r join event e using (room, event)
+    where r.room = any(${counts.map(({ room }) => room)}::int[]) and r.user_id = ${userId}
+      and r.receipt_type in ('m.read', 'm.read.private') and e.anchor is not null
   `.execute(db)
-  return new Map(
-    found.map((row) => [
-      row.room,
-      { anchor: row.anchor, notifyCount: row.notify_count, highlightCount: row.highlight_count },
-    ]),
-  )
+  for (const row of rows) {
+    const { room, thread_id: thread, anchor, notify_count: notifyCount, highlight_count: highlightCount } = row
+    push(marks, room, { thread, anchor, notifyCount, highlightCount })
+  }
+  return marks
 }
 
-async function highlightsOf(db: Kysely<LogTables>, userId: string): Promise<Map<RoomNumber, number[]>> {
-  const rows = await db
+/** "When the user updates their read receipt (either by using the API or by sending an event) …" */
+async function ownMarks(
+  stores: Stores,
+  userId: string,
+  rooms: readonly Counts[],
+  marks: ReadonlyMap<RoomNumber, readonly ThreadMark[]>,
+): Promise<[RoomNumber, ThreadMark][]> {
+  if (rooms.length === 0) return []
+  const wanted = rooms.map(({ room }) => ({ room, anchor: roomMark(marks.get(room) ?? []).anchor }))
+  const { rows } = await sql<{ room: RoomNumber; event: EventNumber }>`
+    select w.room, e.event from json_to_recordset(${JSON.stringify(wanted)}) as w (room int, anchor bigint)
+    cross join lateral (
+      select event, anchor, minor from (
+        select event, sender, anchor, minor from event
+        where event.room = w.room and event.anchor > w.anchor and event.anchor is not null
+        order by anchor desc, minor desc limit ${DEPTH}
+      ) newest where sender = ${userId} order by anchor desc, minor desc limit ${OWN_EVENTS}
+    ) e
+  `.execute(stores.db)
+  const events = await stores.events.eventsOfRooms(rows)
+  return [...events.values()].map((event) => [event.room, markAt(event)])
+}
+
+/** Reading up to an event of its own thread, as who sent it has. */
+export const markAt = ({ event, anchor, notifyCount, highlightCount }: StoredEvent): ThreadMark => ({
+  thread: threadOf(event.content),
+  anchor: anchor ?? 0,
+  notifyCount,
+  highlightCount,
+})
+
+async function unreadThreadEvents(
+  stores: Stores,
+  userId: string,
+  rooms: readonly Counts[],
+  marks: ReadonlyMap<RoomNumber, readonly ThreadMark[]>,
+): Promise<Map<RoomNumber, UnreadThreadEvent[]>> {
+  const found = new Map<RoomNumber, UnreadThreadEvent[]>()
+  if (rooms.length === 0) return found
+  const wanted = rooms.map(({ room, notifyCount }) => {
+    const mark = roomMark(marks.get(room) ?? [])
+    return { room, anchor: mark.anchor, first: mark.notifyCount, last: notifyCount }
+  })
+  const { rows } = await sql<{ room: RoomNumber; event: EventNumber }>`
+    select w.room, e.event
+    from json_to_recordset(${JSON.stringify(wanted)}) as w (room int, anchor bigint, first bigint, last bigint)
+    cross join lateral (
+      select event, notify_count, lag(notify_count, 1, w.first) over (order by anchor, minor) as before
+      from (
+        select event, anchor, minor, notify_count from event
+        where event.room = w.room and event.anchor > w.anchor and event.anchor is not null
+        order by anchor desc, minor desc limit ${DEPTH}
+      ) newest
+    ) e
+    join event_text t on t.room = w.room and t.event = e.event
+    where e.notify_count > e.before and e.notify_count <= w.last and t.body like '%"m.thread"%'
+  `.execute(stores.db)
+  const events = [...(await stores.events.eventsOfRooms(rows)).values()]
+  for (const event of events.sort((a, b) => (a.anchor ?? 0) - (b.anchor ?? 0))) {
+    const { thread, anchor } = markAt(event)
+    if (thread !== 'main') push(found, event.room, { thread, anchor, isOwn: event.event.sender === userId })
+  }
+  return found
+}
+
+/** Rows go when the receipts of their user have passed them: there are few. */
+async function highlightsOf(stores: Stores, userId: string): Promise<Map<RoomNumber, UnreadThreadEvent[]>> {
+  const rows = await stores.db
     .selectFrom('highlight')
-    .select(['room', 'position'])
+    .select(['room', 'event'])
     .where('user_id', '=', userId)
-    .orderBy('position')
+    .orderBy('position', 'desc')
+    .limit(DEPTH)
     .execute()
-  const byRoom = new Map<RoomNumber, number[]>()
-  for (const { room, position } of rows) {
-    const ofRoom = byRoom.get(room)
-    if (ofRoom === undefined) byRoom.set(room, [position])
-    else ofRoom.push(position)
+  const events = await stores.events.eventsOfRooms(rows)
+  const byRoom = new Map<RoomNumber, UnreadThreadEvent[]>()
+  for (const { event } of rows.reverse()) {
+    const stored = events.get(event)
+    if (stored !== undefined) push(byRoom, stored.room, markAt(stored))
   }
   return byRoom
 }
 
-/** The anchor of an event; undefined for outliers and unknown events. */
-export async function anchorOf(
-  db: Kysely<LogTables>,
-  room: RoomNumber,
-  event: EventNumber,
-): Promise<number | undefined> {
-  const row = await db
-    .selectFrom('event')
-    .select('anchor')
-    .where('room', '=', room)
-    .where('event', '=', event)
-    .executeTakeFirst()
-  return row?.anchor ?? undefined
+function push<K, V>(map: Map<K, V[]>, key: K, value: V): void {
+  const values = map.get(key)
+  if (values === undefined) map.set(key, [value])
+  else values.push(value)
 }

@@ -9,6 +9,7 @@ import type { RoomTask } from './plan.js'
 import { eventsText, stateTexts, timelineTexts, type KnownRoom, type Reading } from './reading.js'
 import { memberChanges, readState, type MemberChange, type StateSpan } from './room-state.js'
 import { summaryText, type RoomSummaries, type ShownSummary } from './room-summaries.js'
+import type { Unread, UnreadCounts } from './unread-counts.js'
 import { readTimeline, type Timeline } from './timeline.js'
 
 /** What happened in a room within the window of its task. */
@@ -80,17 +81,30 @@ async function readJoined(
     !countsChanged &&
     summary === undefined
   if (isEmpty && !task.isNew && !reading.fullState) return undefined
-  const unread = view.rooms.get(task.room)?.unread?.unread ?? { notifications: 0, highlights: 0 }
   const parts = [
     ...(await sharedParts(reading, name, timeline, state)),
     `"ephemeral":${eventsText(ephemeral)}`,
     `"account_data":${eventsText(accountData)}`,
-    `"unread_notifications":{"notification_count":${unread.notifications},"highlight_count":${unread.highlights}}`,
+    ...unreadParts(view.rooms.get(task.room)?.unread, filter.room.timeline.unreadThreadNotifications),
   ]
   if (summary !== undefined) parts.push(`"summary":${summaryText(summary)}`)
-  if (filter.room.timeline.unreadThreadNotifications) parts.push('"unread_thread_notifications":{}')
   return { text: `{${parts.join(',')}}`, memberChanges: changes }
 }
+
+/** "If `unread_thread_notifications` was specified as `true`, these counts will only be for the main timeline." */
+function unreadParts(unread: UnreadCounts | undefined, byThread: boolean): string[] {
+  const main = (byThread ? unread?.mainOnly : unread?.all) ?? { notifications: 0, highlights: 0 }
+  const room = `"unread_notifications":${unreadText(main)}`
+  if (!byThread) return [room]
+  const threads = Array.from(
+    unread?.threadCounts() ?? [],
+    ([root, counts]) => `${JSON.stringify(root)}:${unreadText(counts)}`,
+  )
+  return [room, `"unread_thread_notifications":{${threads.join(',')}}`]
+}
+
+const unreadText = ({ notifications, highlights }: Unread): string =>
+  `{"notification_count":${notifications},"highlight_count":${highlights}}`
 
 /** A room that loses its name is named by its heroes. */
 const namingTypes: ReadonlySet<string> = new Set(['m.room.name', 'm.room.canonical_alias'])

@@ -10,6 +10,7 @@ import { JsonError, parseJson } from '../protocol/strict-json.js'
 import type { AccountDataFact, EventFact, Membership, MembershipFact, ReceiptFact } from '../store/facts.js'
 import type { MembershipInterval } from '../store/memberships.js'
 import type { StoredEvent } from '../store/stored-event.js'
+import { markAt } from '../store/unread.js'
 import { SentMembers } from './sent-members.js'
 import { UnreadCounts } from './unread-counts.js'
 import type { Waiter } from './waiter.js'
@@ -99,8 +100,9 @@ export class UserView {
   onEvent({ position, room, event }: EventFact): void {
     this.touch(room, position)
     const unread = this.rooms.get(room)?.unread
-    unread?.onEvent(event)
-    if (event.event.sender === this.userId) unread?.onRead(markAt(event))
+    const isOwn = event.event.sender === this.userId
+    unread?.onEvent(event, isOwn)
+    if (isOwn) unread?.onRead(markAt(event))
   }
 
   /** `event`: what the receipt points to, when it is at hand. */
@@ -108,12 +110,15 @@ export class UserView {
     this.touch(fact.room, fact.position)
     if (fact.user !== this.userId || !countsAsRead(fact)) return
     const room = this.rooms.get(fact.room)
-    if (event?.anchor === undefined && room !== undefined) room.unread = undefined
-    else if (event !== undefined) room?.unread?.onRead(markAt(event))
+    if (event?.anchor !== undefined) room?.unread?.onRead({ ...markAt(event), thread: fact.threadId })
+    else if (room !== undefined) room.unread = undefined
   }
 
-  onHighlight(room: RoomNumber, position: Position): void {
-    this.rooms.get(room)?.unread?.onHighlight(position)
+  /** `event`: the one that highlights, when it is at hand. */
+  onHighlight(number: RoomNumber, event: StoredEvent | undefined): void {
+    const room = this.rooms.get(number)
+    if (event !== undefined) room?.unread?.onHighlight(event)
+    else if (room !== undefined) room.unread = undefined
   }
 
   /** `event`: the one that made the membership, when it is at hand. */
@@ -162,14 +167,7 @@ export class UserView {
 
 const noUsers: ReadonlySet<string> = new Set()
 
-export const countsAsRead = ({ type, threadId }: ReceiptFact): boolean =>
-  (type === 'm.read' || type === 'm.read.private') && (threadId === '' || threadId === 'main')
-
-const markAt = ({ anchor, notifyCount, highlightCount }: StoredEvent) => ({
-  anchor: anchor ?? 0,
-  notifyCount,
-  highlightCount,
-})
+const countsAsRead = ({ type }: ReceiptFact): boolean => type === 'm.read' || type === 'm.read.private'
 
 const intervalOf = (room: ViewedRoom, to: Position): MembershipInterval => ({
   membership: room.membership,

@@ -79,7 +79,7 @@ export class Views {
       const view = new UserView(userId, position)
       const [memberships, unread, ignored] = await Promise.all([
         membershipsAt(stores.db, userId, position),
-        unreadOf(stores.db, userId),
+        unreadOf(stores, userId),
         accountData(stores.db, userId, 0, 'm.ignored_user_list'),
       ])
       if (log.horizon > position) continue
@@ -131,7 +131,7 @@ export class Views {
       return viewed?.membership === 'join' && viewed.unread === undefined
     })
     if (unknown.length === 0) return
-    for (const row of await unreadOf(this.deps.stores.db, view.userId, unknown)) {
+    for (const row of await unreadOf(this.deps.stores, view.userId, unknown)) {
       const room = view.rooms.get(row.room)
       if (room?.membership === 'join') room.unread ??= new UnreadCounts(row)
     }
@@ -176,9 +176,9 @@ export class Views {
       case 'receipt':
         return view.onReceipt(fact, events.known(fact.event))
       case 'highlight':
-        return view.onHighlight(fact.room, fact.position)
+        return view.onHighlight(fact.room, causeOf(events, fact.event, event))
       case 'membership': {
-        view.onMembership(fact, event !== undefined && event.number === fact.event ? event : known(events, fact.event))
+        view.onMembership(fact, causeOf(events, fact.event, event))
         if (view.rooms.get(fact.room)?.membership === 'join') this.index(view, fact.room)
         else this.unindex(view, fact.room)
         return
@@ -240,8 +240,15 @@ export class Views {
   }
 }
 
-const known = (events: Events, number: EventNumber | undefined): StoredEvent | undefined =>
-  number === undefined ? undefined : events.known(number)
+/** Events of the log are in memory while their facts are new; `event` is the newest of them. */
+function causeOf(
+  events: Events,
+  number: EventNumber | undefined,
+  event: StoredEvent | undefined,
+): StoredEvent | undefined {
+  if (number === undefined) return undefined
+  return event?.number === number ? event : events.known(number)
+}
 
 const nobody: readonly UserView[] = []
 
