@@ -4,6 +4,7 @@
  * would be. A token of `/sync` is taken everywhere too, and stands after everything that sync has shown.
  */
 import { invalidParam } from '../protocol/matrix-error.js'
+import type { Position } from '../protocol/numbers.js'
 import { parseSyncToken } from '../protocol/sync-token.js'
 import type { RoomOrder } from '../store/events.js'
 import type { StoredEvent } from '../store/stored-event.js'
@@ -38,7 +39,7 @@ export const lastBefore = ({ anchor, minor }: RoomPlace): RoomOrder => ({ anchor
 export const firstAfter = ({ anchor, minor }: RoomPlace): RoomOrder => ({ anchor, minor: minor + 1 })
 
 /** The newest position before a place. */
-export const positionBefore = ({ anchor, minor }: RoomPlace): number => (minor < 0 ? anchor - 1 : anchor)
+export const positionBefore = ({ anchor, minor }: RoomPlace): Position => (minor < 0 ? anchor - 1 : anchor) as Position
 
 export const isEarlier = (left: RoomPlace, right: RoomPlace): boolean =>
   left.anchor < right.anchor || (left.anchor === right.anchor && left.minor < right.minor)

@@ -3,7 +3,7 @@ import { sql, type Kysely } from 'kysely'
 import type { EventNumber, Position, RoomNumber, StateReference } from '../protocol/numbers.js'
 import type { Events } from './events.js'
 import type { Fact, Membership } from './facts.js'
-import type { LogTables } from './log-tables.js'
+import { logLock, type LogTables } from './log-tables.js'
 import type { DeviceTables } from './devices.js'
 
 /**
@@ -20,6 +20,20 @@ export async function newestPosition(db: Kysely<LogTables>): Promise<Position> {
     ) as newest
   `.execute(db)
   return rows[0]?.newest ?? (0 as Position)
+}
+
+/**
+ * The newest position that was handed out, once nobody who has one is still to commit. Unlike the newest that the tables
+ * hold it does not go back when rows are deleted: tokens may hold it. Waits for whoever writes at the moment.
+ */
+export function settledPosition(db: Kysely<LogTables>): Promise<Position> {
+  return db.transaction().execute(async (trx) => {
+    await sql`select pg_advisory_xact_lock(${logLock})`.execute(trx)
+    const { rows } = await sql<{ newest: Position }>`
+      select case when is_called then last_value else 0 end as newest from log_position
+    `.execute(trx)
+    return rows[0]!.newest
+  })
 }
 
 /** Facts with after < position <= upTo, in the order of their positions. Facts that were replaced meanwhile are absent. */

@@ -7,6 +7,12 @@ import type {
   StateReference,
 } from '../protocol/numbers.js'
 
+/**
+ * The advisory lock of the log: whoever holds it hands out positions and commits what has them. Any number will do, as
+ * long as nobody else takes it.
+ */
+export const logLock = 4_704_129
+
 /** The tables of schema/0003 and 0004 as Kysely sees them. int8 arrives as number (database.ts). */
 export interface LogTables {
   state_key: { state_key: StateKeyNumber; type: Buffer; key: Buffer }

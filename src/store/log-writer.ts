@@ -19,12 +19,13 @@
  *   is read from where it was left.
  */
 import { randomUUID } from 'node:crypto'
-import pg from 'pg'
+import type pg from 'pg'
 import type { EventNumber, Position, RoomNumber, StateReference } from '../protocol/numbers.js'
 import type { Fact, Membership, NewFact } from './facts.js'
 import type { Log } from './log.js'
 import type { StoredEvent } from './stored-event.js'
 import { statements, type Batch } from './log-statements.js'
+import { logLock } from './log-tables.js'
 
 /** An event to be written, with what it causes. */
 export interface NewEvent {
@@ -151,6 +152,8 @@ export interface LogWriterOptions {
   /** Facts with after < position <= upTo, as other processes wrote them. */
   readonly factsBetween: (after: Position, upTo: Position) => Promise<Fact[]>
   readonly newestPosition: () => Promise<Position>
+  /** The newest that was handed out and committed or rolled back. */
+  readonly settledPosition: () => Promise<Position>
   /** Told of every batch after its commit: to notify other processes. */
   readonly onCommit: (newest: Position) => void
   readonly logger: { warn(fields: object, message: string): void; error(fields: object, message: string): void }
@@ -160,8 +163,6 @@ export interface LogWriterOptions {
 
 /** A batch is bounded so that one transaction stays short for other processes. */
 const maxBatch = 500
-/** 'Hearth log' in ASCII digits of its own: any number will do, as long as nobody else takes it. */
-const logLock = 4_704_129
 
 type Entry = RoomEntry | FactsEntry
 
@@ -188,8 +189,8 @@ export class LogWriter {
   private enqueue(entry: Entry): void {
     if (this.closed) return entry.reject(new DatabaseUnavailable('The server is shutting down'))
     this.waiting.push(entry)
-    // Those who are handed over in the same turn of the event loop go together.
-    this.running ??= new Promise<void>((resolve) => setImmediate(resolve)).then(() => this.drain())
+    // Those who go on in the same moment (src/store/turns.ts) go together.
+    this.running ??= Promise.resolve().then(() => this.drain())
   }
 
   private async drain(): Promise<void> {
@@ -216,6 +217,15 @@ export class LogWriter {
       const newest = upTo ?? (await this.options.newestPosition())
       if (newest > this.options.log.published) await this.publishForeign(newest)
     })
+  }
+
+  /** Makes readable what is up to a position that another process told a client of. Resolves with false if none can have. */
+  async reach(position: Position): Promise<boolean> {
+    const { log, settledPosition } = this.options
+    if (position > log.published) await this.catchUp()
+    // What had this position may be deleted, or the transaction was rolled back.
+    if (position > log.published) await this.catchUp(await settledPosition())
+    return position <= log.published
   }
 
   private async publishForeign(upTo: Position): Promise<void> {

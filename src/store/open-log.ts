@@ -9,7 +9,7 @@ import type pg from 'pg'
 import type { Position } from '../protocol/numbers.js'
 import type { DeviceTables } from './devices.js'
 import { Log } from './log.js'
-import { factsBetween, newestPosition } from './log-reader.js'
+import { factsBetween, newestPosition, settledPosition } from './log-reader.js'
 import type { LogTables } from './log-tables.js'
 import { LogWriter, type LogWriterOptions } from './log-writer.js'
 import type { Stores } from './stores.js'
@@ -43,12 +43,13 @@ const notifyInterval = 10
 
 export async function openLog(options: LogOptions): Promise<OpenLog> {
   const { db, stores, logger } = options
-  const log = new Log(await newestPosition(db), stores.memory.ringBytes)
+  const log = new Log(await settledPosition(db), stores.memory.ringBytes)
   const writer = new LogWriter({
     connect: options.connect,
     log,
     factsBetween: (after, upTo) => factsBetween(db, stores.events, after, upTo),
     newestPosition: () => newestPosition(db),
+    settledPosition: () => settledPosition(db),
     onCommit: (newest) => {
       if (!ear.isAlone) notifier.tell(newest)
     },

@@ -18,6 +18,7 @@ import type { Rooms } from '../room/rooms.js'
 import { keyCounts } from '../store/device-keys.js'
 import { filterBody } from '../store/filters.js'
 import type { Log } from '../store/log.js'
+import type { LogWriter } from '../store/log-writer.js'
 import { StateKeyKinds } from '../store/state-key-kinds.js'
 import type { Stores } from '../store/stores.js'
 import type { Tables } from '../store/tables.js'
@@ -40,6 +41,7 @@ export interface SyncDeps {
   readonly rooms: Rooms
   readonly gate: Gate
   readonly typing: Typing
+  readonly writer: Pick<LogWriter, 'reach'>
   /** Of the log (`server.log_epoch`): tokens of another one are not understood. */
   readonly epoch: string
 }
@@ -98,7 +100,7 @@ export class Sync {
    * @throws MatrixError 400 for a token or a filter that is none, 404 for a filter that is not stored.
    */
   async sync(requester: Requester, request: SyncRequest, signals: SyncSignals): Promise<string> {
-    const since = request.since === undefined ? undefined : this.understood(parseSyncToken(request.since))
+    const since = request.since === undefined ? undefined : await this.understood(parseSyncToken(request.since))
     const filter = await this.filter(requester.userId, request.filter)
     this.listenTo(signals.shuttingDown)
     return this.views.using(requester.userId, async (view) => {
@@ -113,13 +115,13 @@ export class Sync {
   }
 
   /** undefined, as for an initial sync: a position of another log, or one that this log has not reached. */
-  private understood(token: SyncToken): SyncToken | undefined {
-    return token.epoch === this.epoch && token.position <= this.deps.log.published ? token : undefined
+  private async understood(token: SyncToken): Promise<SyncToken | undefined> {
+    return token.epoch === this.epoch && (await this.deps.writer.reach(token.position)) ? token : undefined
   }
 
   /** The position that a token of /sync stands for; 0, which is before everything, for one of another log. */
-  positionOf(token: string): Position {
-    return this.understood(parseSyncToken(token))?.position ?? (0 as Position)
+  async positionOf(token: string): Promise<Position> {
+    return (await this.understood(parseSyncToken(token)))?.position ?? (0 as Position)
   }
 
   private async poll(poll: Poll, from: SyncToken): Promise<string> {

@@ -17,7 +17,7 @@ export const getKeysChanges = endpoint({
   query: Type.Object({ from: Type.String(), to: Type.String() }),
 
   async handle({ db, sync }, { requester, query }) {
-    sync.positionOf(query.to)
-    return deviceListsSince(db, requester.userId, sync.positionOf(query.from))
+    await sync.positionOf(query.to)
+    return deviceListsSince(db, requester.userId, await sync.positionOf(query.from))
   },
 })

@@ -29,12 +29,12 @@ export const getMembersByRoom = endpoint({
   query: Type.Object({ at: Type.Optional(Type.String()), membership, not_membership: membership }),
 
   async handle(services, { requester, params, query }) {
-    const { rooms, gate, stores } = services
+    const { rooms, gate, stores, writer } = services
     const name = await roomOrForbidden(rooms, params.roomId)
+    const at = query.at === undefined ? undefined : positionBefore(parseRoomToken(query.at))
+    if (at !== undefined) await writer.reach(at)
     const state =
-      query.at === undefined
-        ? await gate.state(name, requester.userId)
-        : await gate.stateAt(name, requester.userId, positionBefore(parseRoomToken(query.at)))
+      at === undefined ? await gate.state(name, requester.userId) : await gate.stateAt(name, requester.userId, at)
     const events = gate.inReadableState(await stateEvents(stores, name.room, state))
     const members = events.filter(
       ({ event }) => event.type === 'm.room.member' && isWanted(query, ownString(event.content, 'membership')),

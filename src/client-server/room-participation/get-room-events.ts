@@ -3,7 +3,13 @@ import { roomId } from '../../http/fields.js'
 import { Reply } from '../../http/reply.js'
 import { MAX_LIMIT } from '../../protocol/filter.js'
 import { roomOrForbidden } from '../../room/known-room.js'
-import { afterPosition, formatRoomToken, isEarlier, parseRoomToken } from '../../room/pagination-token.js'
+import {
+  afterPosition,
+  formatRoomToken,
+  isEarlier,
+  parseRoomToken,
+  positionBefore,
+} from '../../room/pagination-token.js'
 import { serialise } from '../../room/serialise.js'
 import { readPage, sendersOf } from '../../room/timeline-page.js'
 import { endpoint } from '../endpoint.js'
@@ -31,12 +37,13 @@ export const getRoomEvents = endpoint({
   }),
 
   async handle(services, { requester, params, query }) {
-    const { rooms, gate, log } = services
+    const { rooms, gate, log, writer } = services
     const name = await roomOrForbidden(rooms, params.roomId)
     const filter = eventFilter(query.filter)
     const backwards = query.dir === 'b'
     const start = query.from === undefined ? undefined : parseRoomToken(query.from)
     const to = query.to === undefined ? undefined : parseRoomToken(query.to)
+    if (start !== undefined) await writer.reach(positionBefore(start))
     const until = await gate.readableUntil(name, requester.userId)
     const newest = afterPosition(Math.min(until, log.published))
     const from = start ?? (backwards ? newest : beginning)
