@@ -14,7 +14,7 @@ interface Way {
   readonly name: string
   readonly environment: Readonly<Record<string, string>>
   readonly crashes: number
-  readonly kill: (hearth, server) => Promise<unknown>
+  readonly kill: (hearth: Installation, server: HearthProcess) => Promise<unknown>
 }
 
 const database = await testDatabase()
