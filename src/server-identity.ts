@@ -70,7 +70,7 @@ const HOW_TO_ROTATE =
 const missingKey = (known: ServerRecord, { signingKeyFile }: Config) =>
   new IdentityError(
     `The signing key of this server, ${known.signingKeyId}, is not in ${signingKeyFile} (SIGNING_KEY_FILE): there is no ` +
-      `such file. Put it back from your backup. ${HOW_TO_ROTATE}, which makes a new one`,
+      `such file. Put it back from your backup, or copy it from another machine of this server. ${HOW_TO_ROTATE}, which makes a new one`,
   )
 
 const otherKey = (known: ServerRecord, { signingKeyFile }: Config, key: SigningKey) =>
