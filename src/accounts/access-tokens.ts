@@ -6,7 +6,7 @@ import { unknownToken } from '../protocol/matrix-error.js'
 import { noteSightings, tokenOwners, type Sighting, type TokenOwner } from '../store/devices.js'
 import type { Tables } from '../store/tables.js'
 import type { Requester } from './requester.js'
-import { sha256 } from './secrets.js'
+import { sha256Base64 } from './secrets.js'
 
 /**
  * Who an access token belongs to, from memory: a request costs a hash and a look-up.
@@ -74,7 +74,7 @@ export class AccessTokens {
 
   /** Throws M_UNKNOWN_TOKEN. */
   authenticate(token: string, ip: string): Requester | Promise<Requester> {
-    const hash = sha256(token).toString('base64')
+    const hash = sha256Base64(token)
     const entry = this.#entries.get(hash)
     const age = entry === undefined ? Infinity : this.#monotonic() - entry.checkedAt
     if (entry === undefined || age > STALE_MS) return this.#readRequester(hash, ip)

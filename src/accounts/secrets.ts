@@ -5,6 +5,9 @@ import { hash, randomBytes, randomInt } from 'node:crypto'
 /** What an access token is known by: only this is kept. */
 export const sha256 = (text: string): Buffer => hash('sha256', text, 'buffer')
 
+/** The same in base64, for look-ups in memory. */
+export const sha256Base64 = (text: string): string => hash('sha256', text, 'base64')
+
 /** 256 bits. The prefix is for scanners that look for secrets in public places. */
 export const newAccessToken = (): string => `hearth_${randomBytes(32).toString('base64url')}`
 

@@ -63,7 +63,7 @@ export function buildEvent(context: BuildContext, before: BuildingHead, draft: D
   checkLimits(draft)
   const { rules, view } = context
   const { state } = before.head
-  const lookUp = (type: string, key: string): StoredEvent | undefined => view.stateEvent(state, type, key)
+  const lookUp = remembering((type, key) => view.stateEvent(state, type, key))
   const authEvents = authEventKeys(rules, { ...draft, stateKey: draft.stateKey })
     .map(([type, key]) => lookUp(type, key))
     .filter((event) => event !== undefined)
@@ -167,6 +167,23 @@ const sentAsOf = ({ transaction }: Draft): StoredEvent['sentAs'] =>
     ? null
     : { device: transaction.device as DeviceNumber, transactionId: transaction.transactionId }
 
+type LookUp = (type: string, key: string) => StoredEvent | undefined
+
+/** A build asks three times for the same five events: they are few enough to be found by looking along them. */
+function remembering(lookUp: LookUp): LookUp {
+  const types: string[] = []
+  const keys: string[] = []
+  const found: (StoredEvent | undefined)[] = []
+  return (type, key) => {
+    for (let i = 0; i < types.length; i++) if (types[i] === type && keys[i] === key) return found[i]
+    const event = lookUp(type, key)
+    types.push(type)
+    keys.push(key)
+    found.push(event)
+    return event
+  }
+}
+
 /** The size of the whole is checked when it is known (`finish`). */
 function checkLimits({ type, stateKey, sender }: Draft): void {
   if (!fitsId(type)) throw tooLarge('type is larger than 255 bytes')
@@ -226,7 +243,7 @@ function localMembers(
   { server }: BuildContext,
   mentioned: readonly string[],
   sender: string,
-  lookUp: (type: string, key: string) => StoredEvent | undefined,
+  lookUp: LookUp,
 ): string[] {
   return mentioned.filter(
     (user) =>
@@ -239,7 +256,7 @@ function localMembers(
 function membershipOf(
   { event }: StoredEvent,
   replaced: StoredEvent | undefined,
-  lookUp: (type: string, key: string) => StoredEvent | undefined,
+  lookUp: LookUp,
 ): NewEvent['membership'] {
   const membership = event.type === 'm.room.member' ? ownString(event.content, 'membership') : undefined
   if (membership === undefined || event.stateKey === undefined || !isUserId(event.stateKey)) return undefined

@@ -20,12 +20,14 @@ import { readHead } from '../store/rooms.js'
 import { StateView } from '../store/state-view.js'
 import type { StoredEvent } from '../store/stored-event.js'
 import type { Stores } from '../store/stores.js'
+import type { Turns } from '../store/turns.js'
 import { buildEvent, type BuildContext, type BuildingHead } from './build-event.js'
 import type { Draft } from './draft.js'
 
 export interface RoomDeps {
   readonly stores: Stores
   readonly writer: LogWriter
+  readonly turns: Turns
   readonly server: { readonly name: string; readonly key: SigningKey }
   readonly now: () => number
 }
@@ -122,6 +124,7 @@ export class Room implements RoomLane {
       this.pending.push(entry)
       this.deps.writer.submit(entry)
     }
+    await this.deps.turns.end()
     // Nearly always everything is at hand and nobody waits: then there is nothing to wait for but the commit.
     if (this.lastTurn !== undefined || !this.builtAtOnce(task)) {
       await this.internKeys(drafts)
