@@ -45,7 +45,9 @@ export class Views {
 
   /** The view of a user, for the time the task takes. */
   async using<T>(userId: string, task: (view: UserView) => Promise<T>): Promise<T> {
-    const view = await this.get(userId)
+    let view = await this.get(userId)
+    // It may have been dropped again before it was held, and no longer follows the log.
+    while (this.views.get(userId) !== view) view = await this.get(userId)
     view.holders++
     try {
       return await task(view)
