@@ -206,15 +206,16 @@ export class Sync {
   /** A token shows that the device has what came before it: messages up to there are done with. */
   private async acknowledge(requester: Requester, view: UserView, since: SyncToken): Promise<void> {
     const has = since.messages ?? since.position
-    const inbox = view.inboxes.get(requester.device)
-    if (inbox !== undefined && inbox.newest <= inbox.deleted) return
-    // Of what came before this process knew the device, only the database knows.
-    const newest = inbox?.newest ?? this.deps.log.published
-    await deleteMessages(this.deps.stores.db, requester.device, has)
-    view.inboxes.set(requester.device, {
-      deleted: has,
-      newest: max(newest, view.inboxes.get(requester.device)?.newest),
+    const known = view.inboxes.get(requester.device)
+    if (known !== undefined && known.newest <= known.deleted) return
+    // Noted first: messages that come meanwhile are noted there too.
+    const inbox = { deleted: has, newest: known?.newest ?? has }
+    view.inboxes.set(requester.device, inbox)
+    const newest = await deleteMessages(this.deps.stores.db, requester.device, has).catch((cause: unknown) => {
+      view.inboxes.delete(requester.device)
+      throw cause
     })
+    if (newest !== undefined && newest > inbox.newest) inbox.newest = newest
   }
 
   private async filter(userId: string, text: string | undefined): Promise<Filter> {
@@ -262,9 +263,6 @@ interface Answer {
 }
 
 const none: ReadonlySet<RoomNumber> = new Set()
-
-const max = (left: Position, right: Position | undefined): Position =>
-  right === undefined || left > right ? left : right
 
 function parsed(text: string): Filter {
   try {
