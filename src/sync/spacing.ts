@@ -8,7 +8,7 @@
 import { performance, type EventLoopUtilization } from 'node:perf_hooks'
 
 const shortest = 25
-const longest = 150
+const longest = 250
 /** Of the time that the event loop is busy: up to the first all is short, from the second on all is long. */
 const easy = 0.5
 const busy = 0.9
