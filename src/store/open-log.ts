@@ -124,14 +124,19 @@ class Ear {
 
   async listen(): Promise<void> {
     const client = this.options.connect()
-    this.client = client
     client.on('notification', ({ processId }) => {
       if (processId !== pidOf(client)) this.isAlone = false
       this.hear()
     })
     client.on('error', () => this.lose(client))
-    await client.connect()
-    await client.query(`set application_name = '${listenerName}'; listen ${channel}; notify ${channel}`)
+    try {
+      await client.connect()
+      this.client = client
+      await client.query(`set application_name = '${listenerName}'; listen ${channel}; notify ${channel}`)
+    } catch (cause) {
+      this.lose(client)
+      throw cause
+    }
     this.schedule()
   }
 
@@ -162,7 +167,8 @@ class Ear {
         select count(*)::int as listeners from pg_stat_activity
         where datname = current_database() and application_name = ${listenerName}
       `.execute(this.options.db)
-      this.isAlone = rows[0]?.listeners === 1
+      // While we do not listen ourselves, the one is another.
+      this.isAlone = this.client !== undefined && rows[0]?.listeners === 1
     } catch {
       this.isAlone = false
     }

@@ -5,6 +5,7 @@
  */
 export function isUnavailable(error: unknown, depth = 0): boolean {
   if (!(error instanceof Error) || depth > 5) return false
+  if (error.name === 'DatabaseUnavailable') return true // of the log writer, whatever the cause
   if (hasUnavailableCode(error) || hasUnavailableMessage(error)) return true
   if (error instanceof AggregateError) return error.errors.some((one) => isUnavailable(one, depth + 1))
   return isUnavailable(error.cause, depth + 1)
@@ -24,8 +25,11 @@ const socketCodes: ReadonlySet<string> = new Set([
   'EAI_AGAIN',
 ])
 
-/** 08 connection, 53 resources (disk, memory, connections), 57P0 shut down, 58 I/O, 25006 read only since a failover. */
-const sqlState = /^(08...|53...|57P0.|58...|25006|57014)$/
+/**
+ * 08 connection, 53 resources (disk, memory, connections), 57P0 shut down, 58 I/O, 25006 read only since a failover; and
+ * what refuses a connection while somebody is at work on the database: 28 not let in, 3D000 renamed, 55000 closed.
+ */
+const sqlState = /^(08...|53...|57P0.|58...|28...|3D000|55000|25006|57014)$/
 
 function hasUnavailableCode(error: Error): boolean {
   const code = (error as { code?: unknown }).code
