@@ -162,10 +162,15 @@ export class Installation {
     await eventually('the killed Postgres is gone', () => !isAlive(pid))
   }
 
-  async close(): Promise<void> {
+  /** Nothing runs afterwards. */
+  async killAll(): Promise<void> {
     for (const one of this.#processes) one.signal('SIGKILL')
     await Promise.all(this.#processes.map((one) => one.ended))
     if (this.postgres() !== undefined) await this.killPostgres()
+  }
+
+  async close(): Promise<void> {
+    await this.killAll()
     rmSync(this.folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 })
   }
 }
@@ -204,6 +209,7 @@ function watchOver(folder: string): void {
     done < pids
     read -r pid < data/postgres/postmaster.pid
     case "$(ps -o args= -p "$pid")" in *"$1"*) kill -QUIT "$pid"; sleep 1 ;; esac
+    umount data 2> /dev/null
     rm -rf "$1"`
   const watcher = spawn('/bin/sh', ['-c', script, 'sh', folder, main], {
     cwd: '/',
