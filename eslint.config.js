@@ -63,7 +63,10 @@ export default tseslint.config(
     rules: {
       'no-restricted-syntax': [
         'error',
-        { selector: "MemberExpression[object.name='process'][property.name='env']", message: 'config.ts reads the environment' },
+        {
+          selector: "MemberExpression[object.name='process'][property.name='env']",
+          message: 'config.ts reads the environment',
+        },
       ],
     },
   },

@@ -43,7 +43,14 @@ export async function startHomeserver(
     parts.add((how) => database.close(how))
     const identity = await establishIdentity(database, config, { rotated: options.signingKeyRotated })
     const shuttingDown = new AbortController()
-    const { app, close } = await assemble({ config, secrets, database, identity, log, shuttingDown: shuttingDown.signal })
+    const { app, close } = await assemble({
+      config,
+      secrets,
+      database,
+      identity,
+      log,
+      shuttingDown: shuttingDown.signal,
+    })
     parts.add(close)
 
     const plain = await listen(app, { ...config.http.listen, logger: log })

@@ -29,6 +29,7 @@ import { JoinedRooms } from './joined-rooms.js'
 import { planOf } from './plan.js'
 import type { Reading } from './reading.js'
 import { RoomSummaries } from './room-summaries.js'
+import { Spacing } from './spacing.js'
 import type { Typing } from './typing.js'
 import type { UserView } from './user-view.js'
 import { Views } from './views.js'
@@ -40,8 +41,8 @@ export interface SyncDeps {
   readonly log: Log
   readonly rooms: Rooms
   readonly gate: Gate
-  readonly typing: Typing
   readonly writer: Pick<LogWriter, 'reach'>
+  readonly typing: Typing
   /** Of the log (`server.log_epoch`): tokens of another one are not understood. */
   readonly epoch: string
 }
@@ -64,8 +65,6 @@ export interface SyncSignals {
 
 /** Proxies and clients give up on what takes longer. */
 const MAX_TIMEOUT = 90_000
-/** A device is answered at most so often, in ms, however busy its rooms are. */
-const SPACING = 25
 
 export class Sync {
   private readonly views: Views
@@ -75,6 +74,7 @@ export class Sync {
   /** Filters by their text or by user and id: parsed once for all polls that come with them. */
   private readonly filters = new LRUCache<string, Filter>({ max: 1_000 })
   private readonly stopSignals = new WeakSet<AbortSignal>()
+  private readonly spacing = new Spacing()
   private stopped = false
 
   constructor(private readonly deps: SyncDeps) {
@@ -153,7 +153,7 @@ export class Sync {
   /** In a busy room what happens within a moment goes into one answer. Whoever does not wait is not made to. */
   private async space({ requester, view }: Poll, deadline: number): Promise<void> {
     const now = performance.now()
-    const next = Math.min((view.answeredAt.get(requester.device) ?? -Infinity) + SPACING, deadline)
+    const next = Math.min((view.answeredAt.get(requester.device) ?? -Infinity) + this.spacing.now(), deadline)
     if (next > now && !this.stopped) await new Promise((resolve) => setTimeout(resolve, next - now))
   }
 
