@@ -7,6 +7,7 @@ import { fanOut, type FanOutOptions } from './scenarios/fan-out.js'
 import { idle, type IdleOptions } from './scenarios/idle.js'
 import { initialSync, type InitialSyncOptions } from './scenarios/initial-sync.js'
 import { joinStorm, type JoinStormOptions } from './scenarios/join-storm.js'
+import { largeRoomsScenario, type LargeRoomsOptions } from './scenarios/large-rooms.js'
 import { send, type SendOptions } from './scenarios/send.js'
 import { UsageError } from './target.js'
 
@@ -87,6 +88,15 @@ const program = new Command('bench')
       .addOption(number('--joins <n>', 'accounts that join', 1000, 2, 100_000))
       .addOption(number('--concurrency <n>', 'joins under way at a time', 8, 1, 256))
       .option('--verbose', 'also the growth of each table', false),
+  )
+  .addCommand(
+    scenarioCommand<LargeRoomsOptions>(largeRoomsScenario, 'many large rooms are in use; memory of a Hearth')
+      .addOption(number('--rooms <n>', 'rooms, written into the database where they are missing', 100, 1, 10_000))
+      .addOption(number('--members <n>', 'members of each', 10_000, 2, 100_000))
+      .addOption(number('--users <n>', 'accounts that join all of the rooms', 2, 1, 100))
+      .addOption(number('--lists <n>', 'rooms whose members are read in a round', 10, 0, 10_000))
+      .addOption(number('--cache-mb <n>', 'CACHE_MB of the server', 256, 1, 1_000_000))
+      .option('--seed', 'write the rooms and do no more', false),
   )
 
 try {

@@ -29,6 +29,7 @@ export async function run<Options extends object>(
   try {
     const measured = await measureScenario(scenario, bench)
     progress.clear()
+    if (measured.length === 0) return // there was only something to prepare
     const result = report(scenario, withoutSecrets(options), startedAt, measured)
     console.log(options.json ? JSON.stringify(result, undefined, 2) : humanReport(scenario, result))
     const failed = measured.some(({ errors }) => errors.count > 0)
