@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, it } from '@jest/globals'
 import { eventually } from '../support/eventually.js'
@@ -18,11 +19,12 @@ interface Way {
 }
 
 const database = await testDatabase()
+const signingKey = join((await installation()).folder, 'signing.key')
 
 const ways: Way[] = [
   {
     name: 'the process, on a Postgres that goes on',
-    environment: { DATABASE_URL: database.url },
+    environment: { DATABASE_URL: database.url, SIGNING_KEY_FILE: signingKey },
     crashes: 5,
     kill: (_, server) => server.end('SIGKILL'),
   },
@@ -75,6 +77,30 @@ describe('SIGKILL under load', () => {
     },
     90_000,
   )
+})
+
+describe('a token', () => {
+  it('is good after a crash, even where what it points at is gone', async () => {
+    const hearth = await installation({ DATABASE_URL: database.url, SIGNING_KEY_FILE: signingKey })
+    const server = await hearth.start()
+    const user = await hearth.register()
+    const room = await user.createRoom()
+    const before = await user.syncToken()
+    const messages = { [user.userId]: { [user.deviceId]: { secret: 1 } } }
+    await user.ok('PUT', '/_matrix/client/v3/sendToDevice/a.test/1', { messages })
+    const { to_device: received, next_batch: since } = await user.sync({ since: before, timeout: 5_000 })
+    expect(received.events).toMatchObject([{ type: 'a.test' }])
+    // With this token the device says that it has the message, and it is deleted.
+    await user.sync({ since })
+
+    await server.end('SIGKILL')
+    const again = await hearth.start()
+    expect(await user.sync({ since })).not.toHaveProperty('rooms')
+    await user.say(room, 'after the crash')
+    const { rooms } = await user.sync({ since, timeout: 5_000 })
+    expect(rooms.join[room].timeline).toMatchObject({ limited: false, events: [{ type: 'm.room.message' }] })
+    await again.end('SIGTERM')
+  }, 60_000)
 })
 
 async function population(hearth: Installation) {
