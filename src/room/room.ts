@@ -329,7 +329,10 @@ export class Room implements RoomLane {
     for (const entry of entries) {
       for (const { stored, redaction } of entry.change?.events ?? []) {
         stores.events.remember(stored)
-        if (redaction !== undefined) applyRedaction(stored, redaction)
+        if (redaction !== undefined) {
+          const { target, event, text } = redaction
+          stores.events.redact(target, { by: stored.number, event, text })
+        }
       }
       this.committedHead = this.heads.get(entry) ?? this.committedHead
     }
@@ -377,11 +380,3 @@ interface LoadedHead {
 
 /** Refused while it was rebuilt, or written before: the writer settles it with the batch. */
 const isSettled = (entry: RoomEntry): boolean => entry.refusal !== undefined || entry.duplicateOf !== undefined
-
-/** In place: the object is shared by all who hold the event. */
-function applyRedaction(by: StoredEvent, { target, event, text }: NonNullable<NewEvent['redaction']>): void {
-  target.event = event
-  target.text = text
-  target.clientText = undefined
-  target.redactedBy = by.number
-}

@@ -3,6 +3,7 @@
  * Nothing here decides who may read them; that is the gate's (src/room/gate.ts).
  */
 import { sql, type Kysely } from 'kysely'
+import { LRUCache } from 'lru-cache'
 import { parseJson } from '../protocol/strict-json.js'
 import type { JsonObject } from '../protocol/json.js'
 import type { EventNumber, Position, RoomNumber } from '../protocol/numbers.js'
@@ -17,7 +18,17 @@ export const fateNumber = (fate: Fate): number => fates.indexOf(fate)
 
 type EventRow = LogTables['event'] & { body: string }
 
+/** What is left of a redacted event, and the event that redacted it. */
+export interface Redacted {
+  readonly by: EventNumber
+  readonly event: StoredEvent['event']
+  readonly text: string
+}
+
 export class Events {
+  /** Who read an event before its redaction was committed may come with it after. */
+  private readonly redacted = new LRUCache<EventNumber, Redacted>({ max: 1_000 })
+
   constructor(
     private readonly db: Kysely<LogTables>,
     private readonly memory: Memory,
@@ -114,6 +125,32 @@ export class Events {
     return this.select(sql`event.position > ${after} and event.position <= ${upTo} order by event.position`)
   }
 
+  /** After the commit of a redaction: all who hold the event hold what is left of it. */
+  redact(target: StoredEvent, redacted: Redacted): void {
+    this.redacted.set(target.number, redacted)
+    const known = this.known(target.number)
+    for (const event of known === undefined || known === target ? [target] : [target, known]) apply(event, redacted)
+  }
+
+  /** Redactions that another process committed: what is in memory from before them becomes what the tables hold. */
+  async readRedacted(redactions: readonly StoredEvent[]): Promise<void> {
+    if (redactions.length === 0) return
+    const rooms = redactions.map(({ room }) => room)
+    const targets = redactions.map(({ event }) => event.redacts ?? '')
+    const { rows } = await sql<EventRow>`
+      select event.*, event_text.body from event join event_text using (room, event)
+      where (event.room, event.event_id) in (select * from unnest(${rooms}::int[], ${targets}::text[]))
+        and redacted_by is not null
+    `.execute(this.db)
+    for (const row of rows) {
+      const { redactedBy: by, event, text } = this.parsed(row)
+      const redacted = { by: by!, event, text }
+      const known = this.known(row.event)
+      this.redacted.set(row.event, redacted)
+      if (known !== undefined) apply(known, redacted)
+    }
+  }
+
   private async select(where: ReturnType<typeof sql>): Promise<StoredEvent[]> {
     const { rows } = await sql<EventRow>`
       select event.*, event_text.body from event join event_text using (room, event) where ${where}
@@ -126,10 +163,18 @@ export class Events {
   private fromRow(row: EventRow): StoredEvent {
     const known = this.memory.events.get(row.event)
     if (known !== undefined) return known
+    const stored = this.parsed(row)
+    const redacted = stored.redactedBy === undefined ? this.redacted.get(stored.number) : undefined
+    if (redacted !== undefined) apply(stored, redacted)
+    this.memory.events.set(stored.number, stored)
+    return stored
+  }
+
+  private parsed(row: EventRow): StoredEvent {
     const rules = this.names.known(row.room)?.rules
     if (rules === undefined) throw new Error(`event ${row.event} is in room ${row.room}, which has no known version`)
     const event = roomEventOf(rules, parseJson(row.body).value as JsonObject, row.event_id)
-    const stored: StoredEvent = {
+    return {
       number: row.event,
       room: row.room,
       event,
@@ -151,9 +196,15 @@ export class Events {
       highlightCount: row.highlight_count,
       clientText: undefined,
     }
-    this.memory.events.set(stored.number, stored)
-    return stored
   }
+}
+
+/** In place: the object is shared by all who hold the event. */
+function apply(target: StoredEvent, { by, event, text }: Redacted): void {
+  target.event = event
+  target.text = text
+  target.clientText = undefined
+  target.redactedBy = by
 }
 
 /** A place in the order of a room. */

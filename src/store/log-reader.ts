@@ -60,6 +60,9 @@ export async function factsBetween(
       .execute(),
     db.selectFrom('device_list_change').selectAll().where(range).execute(),
   ])
+  await events.readRedacted(
+    timeline.filter(({ event, fate }) => event.type === 'm.room.redaction' && fate === 'accepted'),
+  )
   const facts: Fact[] = [
     ...timeline.map((event) => ({ kind: 'event', position: event.position!, room: event.room, event }) as const),
     ...states.map((row) => stateChange(row)),

@@ -4,10 +4,12 @@
  */
 import { LRUCache } from 'lru-cache'
 import type { EventNumber, RoomNumber, StateKeyNumber } from '../protocol/numbers.js'
+import { OneObjectCache } from './one-object-cache.js'
 import type { StoredEvent } from './stored-event.js'
 
 export interface Memory {
-  readonly events: LRUCache<EventNumber, StoredEvent>
+  /** Of each event one object, which a redaction changes in place. */
+  readonly events: OneObjectCache<EventNumber, StoredEvent>
   /** Bodies of state segments, by `room:segment` as one number (see segmentKey). */
   readonly segments: LRUCache<number, Uint8Array>
   readonly stateKeys: LRUCache<string, StateKeyNumber>
@@ -24,7 +26,7 @@ export const segmentKey = (room: RoomNumber, segment: number): number => room * 
 export function createMemory(megabytes: number): Memory {
   const share = (part: number) => Math.floor(megabytes * 1024 * 1024 * part)
   return {
-    events: new LRUCache({ maxSize: share(0.3), sizeCalculation: sizeOfEvent }),
+    events: new OneObjectCache({ maxSize: share(0.3), sizeCalculation: sizeOfEvent }),
     segments: new LRUCache({ maxSize: share(0.25), sizeCalculation: (body) => body.byteLength + 200 }),
     stateKeys: new LRUCache({ maxSize: share(0.1), sizeCalculation: (_number, key) => key.length * 2 + 150 }),
     ringBytes: share(0.15),
