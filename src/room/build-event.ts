@@ -70,6 +70,9 @@ export function buildEvent(context: BuildContext, before: BuildingHead, draft: D
   const replaced = draft.stateKey === undefined ? undefined : lookUp(draft.type, draft.stateKey)
   const redacted = draft.redacts === undefined ? undefined : redactionTarget(context, before, draft, draft.redacts)
 
+  const isRedactedCurrent =
+    redacted?.event.stateKey !== undefined && lookUp(redacted.event.type, redacted.event.stateKey)?.number === redacted.number
+
   const pdu = pduOf(context, before, draft, authEvents)
   const roomId = context.roomId ?? ''
   const unsigned: RoomEvent = {
@@ -136,7 +139,11 @@ export function buildEvent(context: BuildContext, before: BuildingHead, draft: D
     clientText: undefined,
     sentAs: sentAsOf(draft),
   }
-  const summary = stateKey === undefined ? before.summary : summaryAfter(before.summary, stored, replaced)
+  const redaction = redacted && redactionOf(rules, redacted)
+  const summary =
+    stateKey === undefined
+      ? withoutRedacted(before.summary, redaction, isRedactedCurrent)
+      : summaryAfter(before.summary, stored, replaced)
   return {
     event: {
       stored,
@@ -144,7 +151,7 @@ export function buildEvent(context: BuildContext, before: BuildingHead, draft: D
       membership: membershipOf(stored, replaced, lookUp),
       highlights,
       transaction: draft.transaction,
-      redaction: redacted && redactionOf(rules, redacted),
+      redaction,
     },
     after: {
       head: {
@@ -299,6 +306,12 @@ function redactionOf(rules: RoomVersionRules, target: StoredEvent): NonNullable<
     text: canonicalJson(pdu, rules.strictCanonicalJson ? 'safe-integers' : 'any'),
   }
 }
+
+/** What a redacted state event said of the room is shown no more. Memberships outlive their redaction. */
+const withoutRedacted = (summary: RoomSummary, redaction: NewEvent['redaction'], isCurrent: boolean): RoomSummary =>
+  redaction === undefined || !isCurrent
+    ? summary
+    : summaryAfter(summary, { ...redaction.target, event: redaction.event }, redaction.target)
 
 export const emptyHead: Head = {
   version: 0,
