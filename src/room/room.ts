@@ -64,6 +64,8 @@ export class Room implements RoomLane {
   private handedOut: readonly number[] = []
   private rebuilding: Promise<void> | undefined
   private lastTurn: Promise<void> | undefined
+  /** Grows when a head that was read may be old: one that is being read is read again. */
+  private outdated = 0
   /** What building reads through; what it holds is let go after each build. */
   private readonly view: StateView
   /** Pending changes were built on a head that is gone; set until they are built again. */
@@ -103,6 +105,7 @@ export class Room implements RoomLane {
 
   /** Another process moved the head. What is pending finds out when it is written. */
   invalidate(): void {
+    this.outdated++
     this.committedHead = undefined
     if (!this.isBusy) this.pendingHead = undefined
   }
@@ -340,6 +343,7 @@ export class Room implements RoomLane {
   }
 
   reset(): void {
+    this.outdated++
     this.isStale = true
     this.pendingHead = undefined
     this.committedHead = undefined
@@ -357,6 +361,14 @@ export class Room implements RoomLane {
   }
 
   private async load(): Promise<LoadedHead> {
+    for (;;) {
+      const { outdated } = this
+      const head = await this.readHead()
+      if (outdated === this.outdated) return head
+    }
+  }
+
+  private async readHead(): Promise<LoadedHead> {
     const row = await readHead(this.deps.stores.db, this.room)
     if (row === undefined) throw new Error(`room ${this.room} has no head`)
     const { head, summary, creationEvent, nextSegment } = row

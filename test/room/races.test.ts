@@ -1,0 +1,128 @@
+import { afterAll, describe, expect, it } from '@jest/globals'
+import pg from 'pg'
+import type { KyselyPlugin } from 'kysely'
+import { rulesOf } from '../../src/protocol/room-versions.js'
+import type { RoomEngine } from '../../src/room/open-rooms.js'
+import { connectionConfig } from '../../src/store/database.js'
+import { logLock } from '../../src/store/log-tables.js'
+import type { RoomName } from '../../src/store/room-names.js'
+import { eventually } from '../support/eventually.js'
+import { testDatabase } from '../support/postgres.js'
+import { join, say, testRoom, testRooms, user } from '../support/rooms.js'
+
+const database = await testDatabase()
+const engine = await testRooms(database, { cacheMb: 1 })
+afterAll(() => engine.close())
+const alice = user('alice')
+const bob = user('bob')
+
+await database.pool.query(`
+  create function refuse_poison() returns trigger language plpgsql as $$
+  begin
+    if new.body like '%poison%' then raise exception 'no poison here'; end if;
+    return new;
+  end $$;
+  create trigger refuse_poison before insert on event_text for each row execute function refuse_poison()`)
+
+/** Holds the lock of the log: nobody writes until it is let go. */
+async function holdLog(): Promise<{ waiting(count: number): Promise<unknown>; letGo(): Promise<void> }> {
+  const client = new pg.Client(connectionConfig(database.address))
+  await client.connect()
+  await client.query(`begin; select pg_advisory_xact_lock(${logLock})`)
+  return {
+    waiting: (count) =>
+      eventually(`${count} wait for the log`, async () => {
+        const { rows } = await database.pool.query<{ count: number }>(
+          `select count(*)::int from pg_locks where locktype = 'advisory' and not granted
+             and database = (select oid from pg_database where datname = current_database())`,
+        )
+        return rows[0]?.count === count
+      }),
+    letGo: async () => {
+      await client.query('commit')
+      await client.end()
+    },
+  }
+}
+
+const ban = (by: RoomEngine, room: RoomName) => by.rooms.changeMembership(room, alice, bob, { membership: 'ban' })
+
+async function expectOneChain(room: RoomName): Promise<void> {
+  const events = await engine.stores.events.page(room.room, { backwards: false, limit: 1_000 })
+  expect(events.map(({ prevEvents }) => prevEvents)).toEqual([[], ...events.slice(0, -1).map(({ number }) => [number])])
+  const { rows } = await database.pool.query('select forward_extremities from room where room = $1', [room.room])
+  expect(rows).toEqual([{ forward_extremities: [events.at(-1)!.number] }])
+}
+
+describe('a room in memory', () => {
+  it('does not keep a head that another process moved while it was read', async () => {
+    const room = await testRoom(engine, alice)
+    await join(engine, room, bob)
+    let read!: () => void
+    let release!: () => void
+    const isRead = new Promise<void>((resolve) => (read = resolve))
+    const released = new Promise<void>((resolve) => (release = resolve))
+    const slowHeads: KyselyPlugin = {
+      transformQuery: ({ node }) => node,
+      async transformResult({ result }) {
+        if (Object.hasOwn(result.rows[0] ?? {}, 'head_version')) {
+          read()
+          await released
+        }
+        return result
+      },
+    }
+    const other = await testRooms({ ...database, db: database.db.withPlugin(slowHeads) })
+    const there = (await other.stores.names.find(room.roomId))!
+    const before = other.rooms.membership(there, bob)
+    await isRead
+    await ban(engine, room)
+    await other.catchUp()
+    release()
+    await before
+    expect(await other.rooms.membership(there, bob)).toBe('ban')
+    await other.close()
+  })
+
+  it('is the only one of its room, also when it is pushed out while it writes', async () => {
+    const [room, elsewhere] = [await testRoom(engine, alice), await testRoom(engine, alice)]
+    const log = await holdLog()
+    const sends = [say(engine, elsewhere, alice, 'first')]
+    await log.waiting(1)
+    const object = engine.rooms.room(room)
+    sends.push(say(engine, room, alice, 'one'))
+    await eventually('it writes', () => object.isBusy)
+    for (let i = 0; i < 300; i++) {
+      engine.rooms.room({ room: (1_000_000 + i) as never, roomId: `!${i}`, rules: rulesOf('11'), version: '11' })
+    }
+    sends.push(say(engine, room, alice, 'two'))
+    await new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
+    await log.letGo()
+    await Promise.all(sends)
+    await expectOneChain(room)
+    expect((await engine.rooms.head(room)).head.version).toBe(3)
+  })
+
+  it('forgets what was refused, also when the batch it was refused in failed', async () => {
+    const [room, elsewhere] = [await testRoom(engine, alice), await testRoom(engine, alice)]
+    await join(engine, room, bob)
+    const other = await testRooms(database)
+    const there = (await other.stores.names.find(room.roomId))!
+    const log = await holdLog()
+    const first = say(engine, elsewhere, alice, 'first')
+    await log.waiting(1)
+    const banned = ban(other, there)
+    await log.waiting(2)
+    const refused = Promise.allSettled([say(engine, room, bob, 'too late'), say(engine, elsewhere, alice, 'poison')])
+    await eventually('it writes', () => engine.rooms.room(room).isBusy)
+    await log.letGo()
+    await Promise.all([first, banned])
+    expect((await refused).map(({ status }) => status)).toEqual(['rejected', 'rejected'])
+    expect(engine.rooms.room(room).isBusy).toBe(false)
+    await other.rooms.changeMembership(there, alice, bob, { membership: 'leave' })
+    await join(other, there, bob)
+    await say(engine, room, alice, 'on with it')
+    await expectOneChain(room)
+    await other.close()
+  })
+})
