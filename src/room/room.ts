@@ -133,7 +133,8 @@ export class Room implements RoomLane {
       await this.internKeys(drafts)
       await this.inTurn(task)
     }
-    await entry.done
+    // Nearly always the commit has taken it out already.
+    await entry.done.finally(() => this.forget(entry))
     if (entry.duplicateOf !== undefined) return { duplicateOf: entry.duplicateOf }
     return entry.events.map(({ stored }) => stored)
   }
@@ -305,7 +306,8 @@ export class Room implements RoomLane {
     this.rebuilding = new Promise((resolve) => (finished = resolve))
     try {
       this.startFrom(await this.load())
-      const entries = this.pending.filter((entry) => entry.duplicateOf === undefined)
+      // What was refused in an attempt that failed is not built again: nobody would write it.
+      const entries = this.pending.filter((entry) => !isSettled(entry))
       for (const entry of entries) entry.change = undefined
       for (const entry of entries) {
         try {
@@ -349,15 +351,10 @@ export class Room implements RoomLane {
     this.committedHead = undefined
     this.uncommitted.clear()
     this.handedOut = []
-    for (const entry of this.pending)
-      void entry.done.then(
-        () => this.forget(entry),
-        () => this.forget(entry),
-      )
   }
 
   private forget(entry: PendingEntry): void {
-    this.pending = this.pending.filter((other) => other !== entry)
+    if (this.pending.includes(entry)) this.pending = this.pending.filter((other) => other !== entry)
   }
 
   private async load(): Promise<LoadedHead> {
