@@ -71,7 +71,8 @@ export function buildEvent(context: BuildContext, before: BuildingHead, draft: D
   const redacted = draft.redacts === undefined ? undefined : redactionTarget(context, before, draft, draft.redacts)
 
   const isRedactedCurrent =
-    redacted?.event.stateKey !== undefined && lookUp(redacted.event.type, redacted.event.stateKey)?.number === redacted.number
+    redacted?.event.stateKey !== undefined &&
+    lookUp(redacted.event.type, redacted.event.stateKey)?.number === redacted.number
 
   const pdu = pduOf(context, before, draft, authEvents)
   const roomId = context.roomId ?? ''
