@@ -2,7 +2,7 @@
 import { sql, type Kysely } from 'kysely'
 import type { EventNumber, Position, RoomNumber, StateReference } from '../protocol/numbers.js'
 import type { Events } from './events.js'
-import type { Fact, Membership } from './facts.js'
+import type { Fact, Membership, ReceiptFact } from './facts.js'
 import { logLock, type LogTables } from './log-tables.js'
 import type { DeviceTables } from './devices.js'
 
@@ -110,7 +110,7 @@ const membershipFact = (row: LogTables['membership']): Fact => ({
   strippedState: row.stripped_state ?? undefined,
 })
 
-const receiptFact = (row: LogTables['receipt']): Fact => ({
+export const receiptFact = (row: LogTables['receipt']): ReceiptFact => ({
   kind: 'receipt',
   position: row.position,
   room: row.room,

@@ -5,6 +5,7 @@
 import { sql, type Kysely, type RawBuilder } from 'kysely'
 import type { EventNumber, Position, RoomNumber, StateReference } from '../protocol/numbers.js'
 import type { AccountDataFact, ReceiptFact } from './facts.js'
+import { receiptFact } from './log-reader.js'
 import type { LogTables } from './log-tables.js'
 import type { RoomSummary } from './log-writer.js'
 import { summaryOf } from './rooms.js'
@@ -93,19 +94,7 @@ export async function receiptsIn(
       order by position desc limit ${MAX_RECEIPTS}
     ) r order by r.position
   `.execute(db)
-  return rows.map((row) => ({
-    kind: 'receipt',
-    position: row.position,
-    room: row.room,
-    user: row.user_id,
-    type: row.receipt_type,
-    threadId: row.thread_id,
-    eventId: row.event_id,
-    event: row.event,
-    ts: row.ts,
-    notifyCount: row.notify_count,
-    highlightCount: row.highlight_count,
-  }))
+  return rows.map(receiptFact)
 }
 
 /** Account data of a user that changed, global and of rooms, in the order in which it did. */
