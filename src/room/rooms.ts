@@ -3,7 +3,6 @@
  * events goes through here, everything that reads them through the gate (gate.ts).
  */
 import { hash } from 'node:crypto'
-import { LRUCache } from 'lru-cache'
 import { canonicalJson } from '../protocol/canonical-json.js'
 import { ownString, type JsonObject } from '../protocol/json.js'
 import { forbidden, MatrixError, notFound } from '../protocol/matrix-error.js'
@@ -11,6 +10,7 @@ import type { DeviceNumber, EventNumber, RoomNumber } from '../protocol/numbers.
 import type { ClientTransaction, RoomSummary } from '../store/log-writer.js'
 import type { Membership } from '../store/facts.js'
 import { whenLoaded } from '../store/missing.js'
+import { OneObjectCache } from '../store/one-object-cache.js'
 import type { RoomName } from '../store/room-names.js'
 import { StateView } from '../store/state-view.js'
 import type { StoredEvent } from '../store/stored-event.js'
@@ -26,13 +26,14 @@ export interface Transaction {
 }
 
 export class Rooms {
-  private readonly rooms: LRUCache<RoomNumber, Room>
+  /** Of each room one object: two would build on the same head, and their events would not know of each other. */
+  private readonly rooms: OneObjectCache<RoomNumber, Room>
   /** Sends under way by their transaction: a retry that comes meanwhile waits for the same event. */
   private readonly sending = new Map<string, Promise<StoredEvent>>()
 
   constructor(readonly deps: RoomDeps) {
     // A room with its packer, its view and its head; the events it points to are shared with the cache of events.
-    this.rooms = new LRUCache({ max: Math.max(100, Math.floor(deps.stores.memory.roomBytes / 8_192)) })
+    this.rooms = new OneObjectCache({ max: Math.max(100, Math.floor(deps.stores.memory.roomBytes / 8_192)) })
   }
 
   /** @throws MatrixError 404 for a room this server does not hold. */
@@ -42,7 +43,7 @@ export class Rooms {
     return name as RoomName & { rules: NonNullable<RoomName['rules']> }
   }
 
-  /** The room in memory. A busy one that was pushed out of the cache goes on; the log keeps two of one room in order. */
+  /** The room in memory. */
   room(name: RoomName): Room {
     const known = this.rooms.get(name.room)
     if (known !== undefined) return known
@@ -52,8 +53,9 @@ export class Rooms {
     return room
   }
 
+  /** Of a room that was just made. Who heard of it at once may be using it already. */
   remember(room: Room): void {
-    this.rooms.set(room.room, room)
+    if (this.rooms.get(room.room) === undefined) this.rooms.set(room.room, room)
   }
 
   /** Another process wrote into these rooms. */
