@@ -173,6 +173,8 @@ export class LogWriter {
   /** Facts become readable in one order: held from before a commit until its facts are published. */
   private publishing: Promise<void> = Promise.resolve()
   private closed = false
+  /** Patience has been in vain: each batch is tried once, until the database is back. */
+  private isAway = false
 
   constructor(private readonly options: LogWriterOptions) {}
 
@@ -249,7 +251,8 @@ export class LogWriter {
     try {
       await this.exclusively(() => this.writeWhole(entries))
     } catch (cause) {
-      if (cause instanceof DatabaseUnavailable || isOutOfResources(cause)) return this.refuse(entries, cause)
+      if (cause instanceof DatabaseUnavailable) return this.refuse([...entries, ...this.waiting.splice(0)], cause)
+      if (isOutOfResources(cause)) return this.refuse(entries, cause)
       await this.isolate(entries, cause)
     }
   }
@@ -280,7 +283,7 @@ export class LogWriter {
 
   /** One transaction, tried again when the connection is lost, until it is certain whether it was committed. */
   private async writeWhole(entries: readonly Entry[]): Promise<void> {
-    const deadline = Date.now() + (this.options.patience ?? 8_000)
+    const deadline = Date.now() + (this.isAway ? 0 : (this.options.patience ?? 8_000))
     let attempt: Attempt | undefined
     for (;;) {
       try {
@@ -297,7 +300,10 @@ export class LogWriter {
           throw cause
         }
         this.disconnect()
-        if (Date.now() > deadline) throw new DatabaseUnavailable('The database is not available', { cause })
+        if (Date.now() >= deadline) {
+          this.isAway = true
+          throw new DatabaseUnavailable('The database is not available', { cause })
+        }
         this.options.logger.warn({ err: cause }, 'lost the database; trying again')
         await new Promise((resolve) => setTimeout(resolve, 200))
       }
@@ -316,6 +322,7 @@ export class LogWriter {
     )
     // What others wrote while we were away, and what we wrote without hearing the answer.
     this.client = client
+    this.isAway = false
     return client
   }
 
