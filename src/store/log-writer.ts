@@ -407,20 +407,27 @@ export class LogWriter {
     }
   }
 
+  /** What was committed is neither written again nor refused, whatever fails from here on. */
   private async afterCommit(attempt: Attempt): Promise<void> {
+    try {
+      await this.publishOwn(attempt)
+    } catch (cause) {
+      this.options.logger.error({ err: cause }, 'could not read what other processes wrote; ours is read with it')
+      for (const lane of attempt.byLane.keys()) lane.reset()
+    }
+    if (attempt.last !== undefined) this.options.onCommit(attempt.last)
+    attempt.settle()
+  }
+
+  private async publishOwn({ first, last, facts, byLane }: Attempt): Promise<void> {
     const { log } = this.options
-    const { first, last, facts } = attempt
-    if (first !== undefined && last !== undefined) {
+    if (first !== undefined) {
       const gap = (first - 1) as Position
       // Before a position is published, what others committed below it is loaded.
       if (gap > log.published) await this.publishForeign(gap)
     }
-    for (const [lane, entries] of attempt.byLane) lane.committed(entries.filter((entry) => entry.change !== undefined))
-    if (last !== undefined) {
-      log.publish(facts, last, 'here')
-      this.options.onCommit(last)
-    }
-    attempt.settle()
+    for (const [lane, entries] of byLane) lane.committed(entries.filter((entry) => entry.change !== undefined))
+    if (last !== undefined) log.publish(facts, last, 'here')
   }
 }
 

@@ -1,5 +1,6 @@
 import { afterAll, describe, expect, it } from '@jest/globals'
 import pg from 'pg'
+import type { KyselyPlugin } from 'kysely'
 import { connectionConfig } from '../../src/store/database.js'
 import { testDatabase } from '../support/postgres.js'
 import { join, say, testRoom, testRooms, user } from '../support/rooms.js'
@@ -116,6 +117,37 @@ describe('the log writer', () => {
       .ofRoom(room.room, since)
       .flatMap((fact) => (fact.kind === 'event' ? [fact.event.event.content['body']] : []))
     expect(seen).toEqual(['theirs', 'ours'])
+    await other.close()
+  })
+
+  it('writes nothing twice, and refuses nothing, when what others wrote cannot be read after the commit', async () => {
+    const room = await testRoom(engine, alice)
+    await join(engine, room, bob)
+    let fails = false
+    const failing: KyselyPlugin = {
+      transformQuery: ({ node }) => {
+        if (fails && JSON.stringify(node).includes('device_list_change')) throw new Error('not now')
+        return node
+      },
+      transformResult: ({ result }) => Promise.resolve(result),
+    }
+    const other = await testRooms({ ...database, db: database.db.withPlugin(failing) })
+    const there = (await other.stores.names.find(room.roomId))!
+    const since = other.log.published
+    await say(engine, room, alice, 'theirs')
+    fails = true
+    const sent = await Promise.allSettled([
+      say(other, there, bob, 'ours'),
+      other.writer.write([{ kind: 'device-list', user: bob }]),
+    ])
+    expect(sent.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled'])
+    fails = false
+    await say(other, there, bob, 'ours, later')
+    const facts = other.log.ofRoom(room.room, since)
+    const seen = facts.flatMap((fact) => (fact.kind === 'event' ? [fact.event.event.content['body']] : []))
+    expect(seen).toEqual(['theirs', 'ours', 'ours, later'])
+    expect(other.log.deviceListChanges(since)).toHaveLength(1)
+    expect(await bodies(room)).toEqual(seen)
     await other.close()
   })
 })
