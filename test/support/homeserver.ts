@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { tmpdir } from 'node:os'
 import { afterAll } from '@jest/globals'
 import { assemble } from '../../src/assemble.js'
 import type { Services } from '../../src/client-server/services.js'
@@ -36,7 +37,7 @@ export async function startTestHomeserver(options: TestHomeserverOptions = {}): 
   const database = options.database ?? (await testDatabase())
   const { config, secrets } = readConfig(
     { SERVER_NAME: testServer.name, REGISTRATION: 'open', RATE_LIMITS: 'off', ...options.environment },
-    { dotenv: '', folder: '/nonexistent', terminal: false },
+    { dotenv: '', folder: tmpdir(), terminal: false },
   )
   await recordServer(database.db, {
     serverName: testServer.name,
