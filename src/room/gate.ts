@@ -71,15 +71,16 @@ export class Gate {
     return (await this.stateAfter(name.room, until)) ?? this.forbidden()
   }
 
-  /** The state as of a position, if the user may read it: by what they were then, or are now where history is shared. */
+  /** The state as of a position, if the user may read it: by what they were then, or became where history is shared. */
   async stateAt(name: RoomName, userId: string, position: number): Promise<StateReference> {
     const until = await this.readableUntil(name, userId)
     const state = await this.stateAfter(name.room, Math.min(position, until))
     if (state === undefined) return this.forbidden()
     const view = new StateView(this.stores, name.room)
     const { visibility, membership } = await whenLoaded(() => visibilityIn(view, state, userId))
-    const mayRead = membership === 'join' || visibility === 'world_readable' || visibility === 'shared'
-    return mayRead || position >= until ? state : this.forbidden()
+    if (membership === 'join' || visibility === 'world_readable' || position >= until) return state
+    const joins = visibility === 'shared' ? await this.joinsOf(name.room, userId) : []
+    return joins.some((join) => join.to > position) ? state : this.forbidden()
   }
 
   /**
