@@ -10,8 +10,8 @@ import type { StoredEvent } from './stored-event.js'
 export interface Memory {
   /** Of each event one object, which a redaction changes in place. */
   readonly events: OneObjectCache<EventNumber, StoredEvent>
-  /** Bodies of state segments, by `room:segment` as one number (see segmentKey). */
-  readonly segments: LRUCache<number, Uint8Array>
+  /** Bodies of state segments. */
+  readonly segments: LRUCache<SegmentKey, Uint8Array>
   readonly stateKeys: LRUCache<string, StateKeyNumber>
   /** For the ring of recent facts, which bounds itself. */
   readonly ringBytes: number
@@ -20,8 +20,11 @@ export interface Memory {
   readonly roomBytes: number
 }
 
-/** A room's number and a segment's in one number: 2^22 rooms of 2^31 segments fit exactly; beyond that keys stay unique up to 2^53. */
-export const segmentKey = (room: RoomNumber, segment: number): number => room * 2 ** 31 + segment
+export type SegmentKey = number | string
+
+/** A room's number and a segment's in one: as a number, which is small and quick, as long as it is exact. */
+export const segmentKey = (room: RoomNumber, segment: number): SegmentKey =>
+  room < 2 ** 22 && segment < 2 ** 31 ? room * 2 ** 31 + segment : `${room}:${segment}`
 
 export function createMemory(megabytes: number): Memory {
   const share = (part: number) => Math.floor(megabytes * 1024 * 1024 * part)
