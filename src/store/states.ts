@@ -50,8 +50,10 @@ export class States {
       select segment, body from state_segment where room = ${room} and segment = any(${[...wanted]}::bigint[])
     `.execute(this.db)
     for (const { segment, body } of rows) {
-      into.set(segment, body)
-      this.remember(room, segment, body)
+      // A Buffer may be a slice of a larger piece of memory, and would keep all of that.
+      const own = new Uint8Array(body)
+      into.set(segment, own)
+      this.remember(room, segment, own)
     }
     if (rows.length < new Set(wanted).size) {
       throw new Error(`state segments of room ${room} are missing: wanted ${wanted.join(', ')}`)

@@ -1,7 +1,6 @@
-import { LRUCache } from 'lru-cache'
 import type { DeviceNumber, EventNumber, Position, RoomNumber } from '../protocol/numbers.js'
 
-/** Of each view. A client that is sent one again is none the worse. */
+/** Of each view; the oldest make room. A client that is sent one again is none the worse. */
 const MAX_SENT = 500
 
 /**
@@ -10,7 +9,8 @@ const MAX_SENT = 500
  * answer that was lost on its way is not taken for received.
  */
 export class SentMembers {
-  private sent: LRUCache<string, { readonly event: EventNumber; readonly at: Position }> | undefined
+  /** The oldest first. An LRU cache would cost every view some ten kilobytes before its first entry. */
+  private sent: Map<string, { readonly event: EventNumber; readonly at: Position }> | undefined
 
   get size(): number {
     return this.sent?.size ?? 0
@@ -23,7 +23,10 @@ export class SentMembers {
 
   /** `at`: the position of the answer. */
   note(device: DeviceNumber, room: RoomNumber, userId: string, event: EventNumber, at: Position): void {
-    this.sent ??= new LRUCache({ max: MAX_SENT })
-    this.sent.set(`${device} ${room} ${userId}`, { event, at })
+    const sent = (this.sent ??= new Map())
+    const key = `${device} ${room} ${userId}`
+    sent.delete(key)
+    sent.set(key, { event, at })
+    if (sent.size > MAX_SENT) sent.delete(sent.keys().next().value!)
   }
 }
