@@ -58,6 +58,8 @@ const DEPTH = 1_000
 const OWN_EVENTS = 5
 /** Rooms with something unread that are looked at so closely, the most recently active ones. */
 const MAX_ROOMS = 200
+/** The same of rooms whose main timeline is read, where threads may still hold something. */
+const MAX_READ_ROOMS = 50
 
 /** For all rooms the user is joined to, or for some of them. A handful of statements, however many rooms. */
 export async function unreadOf(stores: Stores, userId: string, rooms?: readonly RoomNumber[]): Promise<UnreadRow[]> {
@@ -65,8 +67,11 @@ export async function unreadOf(stores: Stores, userId: string, rooms?: readonly 
   const counts = await countsOf(db, userId, rooms)
   const marks = await receiptMarks(db, userId, counts)
   for (const { room, ...joined } of counts) if (joined.joined !== undefined) push(marks, room, joined.joined)
-  const unread = counts.filter(({ room, notifyCount }) => notifyCount > mainMark(marks.get(room) ?? []).notifyCount)
-  const close = unread.sort((a, b) => b.lastActivityTs - a.lastActivityTs).slice(0, MAX_ROOMS)
+  counts.sort((a, b) => b.lastActivityTs - a.lastActivityTs)
+  const grown = counts.filter(({ room, notifyCount }) => notifyCount > roomMark(marks.get(room) ?? []).notifyCount)
+  const isMainUnread = ({ room, notifyCount }: Counts) => notifyCount > mainMark(marks.get(room) ?? []).notifyCount
+  const unread = grown.filter((one) => isMainUnread(one)).slice(0, MAX_ROOMS)
+  const close = [...unread, ...grown.filter((one) => !isMainUnread(one)).slice(0, MAX_READ_ROOMS)]
   for (const [room, mark] of await ownMarks(stores, userId, close, marks)) push(marks, room, mark)
   const threadEvents = await unreadThreadEvents(stores, userId, close, marks)
   const highlights = await highlightsOf(stores, userId)

@@ -135,6 +135,20 @@ describe('unread counts', () => {
     expect(await counts(device, bob, room, byThread)).toEqual({ main: [0, 0], threads: {} })
   })
 
+  it('still count a thread that began before what was read of the main timeline', async () => {
+    const { alice, bob, room } = await threeInARoom()
+    const device = new TestDevice(sync, bob)
+    await device.next()
+    const root = await say(room, alice)
+    await say(room, alice, inThread(root))
+    await read(room, bob, await say(room, alice), 'main')
+    const unread = { notification_count: 1, highlight_count: 0 }
+    expect(await counts(device, bob, room, byThread)).toEqual({
+      main: [0, 0],
+      threads: { [root.event.eventId]: unread },
+    })
+  })
+
   it('are what a naive count says, whatever happens', async () => {
     const step = fc.oneof(
       fc.record({ say: fc.constantFrom('alice', 'bob', 'carol'), thread: fc.boolean(), mention: fc.boolean() }),
