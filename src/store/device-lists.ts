@@ -60,14 +60,17 @@ export async function deviceListsSince(
   `.execute(db)
   const left = await sql<{ user_id: string }>`
     with ${mine}, ended as materialized (
-      select distinct room from past_membership
+      select room, max(to_position) as until from past_membership
       where user_id = ${userId} and membership = 'join' and to_position > ${since} and room not in (select room from mine)
+      group by room
     )
     select user_id from (
       select user_id from past_membership p
-      where membership = 'join' and to_position > ${since} and room in (select room from mine union select room from ended)
+      where membership = 'join' and to_position > ${since}
+        and (room in (select room from mine) or exists (
+          select from ended where ended.room = p.room and p.from_position < ended.until))
       union
-      select user_id from membership where membership = 'join' and room in (select room from ended)
+      select user_id from membership m join ended using (room) where m.membership = 'join' and m.position < ended.until
     ) shared
     where user_id <> ${userId} and not exists (
       select from membership m join mine using (room) where m.user_id = shared.user_id and m.membership = 'join')

@@ -43,18 +43,20 @@ export async function membershipIn(
   return row && membershipRow(row)
 }
 
-/** The users with a membership in a room, in no order. */
+/** The users with a membership in a room, in no order; of those who have had it since a position. */
 export async function membersOf(
   db: Kysely<LogTables>,
   room: RoomNumber,
   membership: Membership,
+  since?: Position,
 ): Promise<{ user: string; event: EventNumber | undefined }[]> {
-  const rows = await db
+  let query = db
     .selectFrom('membership')
     .select(['user_id', 'event'])
     .where('room', '=', room)
     .where('membership', '=', membership)
-    .execute()
+  if (since !== undefined) query = query.where('position', '<=', since)
+  const rows = await query.execute()
   return rows.map((row) => ({ user: row.user_id, event: row.event ?? undefined }))
 }
 

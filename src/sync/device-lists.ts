@@ -68,7 +68,10 @@ function meet(left: ReadonlySet<RoomNumber>, right: ReadonlySet<RoomNumber>): bo
   return false
 }
 
+/** Of a room that was left, who was there before: who came after it is nobody's business any more. */
 async function membersOfAll({ stores }: Reading, tasks: readonly RoomTask[]): Promise<string[]> {
-  const members = await Promise.all(tasks.map(({ room }) => membersOf(stores.db, room, 'join')))
+  const members = await Promise.all(
+    tasks.map(({ room, section, upTo }) => membersOf(stores.db, room, 'join', section === 'leave' ? upTo : undefined)),
+  )
   return members.flat().map(({ user }) => user)
 }

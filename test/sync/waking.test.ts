@@ -2,6 +2,7 @@ import { afterAll, describe, expect, it } from '@jest/globals'
 import type { DeviceNumber } from '../../src/protocol/numbers.js'
 import type { RoomName } from '../../src/store/room-names.js'
 import type { StoredEvent } from '../../src/store/stored-event.js'
+import { deviceListsSince } from '../../src/store/device-lists.js'
 import { testDatabase } from '../support/postgres.js'
 import { join, say, testRoom, testRooms, user } from '../support/rooms.js'
 import { bodies, testSync, TestDevice } from './device.js'
@@ -322,5 +323,16 @@ describe('device lists', () => {
     expect((await device.next()).device_lists?.left ?? []).not.toContain(alice)
     await engine.writer.write([{ kind: 'device-list', user: bob }])
     expect((await device.next(waiting)).device_lists.changed).toEqual([bob])
+  })
+
+  it('do not say who came after one had left', async () => {
+    const { room, alice, bob, device } = await pair()
+    await device.next()
+    const since = engine.log.published
+    await engine.rooms.changeMembership(room, bob, bob, { membership: 'leave' })
+    const stranger = user(someone('stranger'))
+    await join(engine, room, stranger)
+    expect((await device.next()).device_lists).toEqual({ changed: [], left: [alice] })
+    expect(await deviceListsSince(database.db, bob, since)).toEqual({ changed: [], left: [alice] })
   })
 })
