@@ -1,4 +1,5 @@
 import { type Config, loadConfig } from '../config.js'
+import { keepGarbageSmall } from '../garbage.js'
 import { type Homeserver, startHomeserver } from '../homeserver.js'
 import { createLogger, type Logger } from '../logger.js'
 
@@ -8,6 +9,7 @@ export async function serve({ signingKeyRotated }: { signingKeyRotated?: boolean
   const log = createLogger(config.log.level, config.log.format)
   for (const warning of warnings) log.warn(warning)
   endOnFaults(log)
+  keepGarbageSmall()
 
   const signals = new StopSignals()
   const homeserver = await startHomeserver(config, secrets, { log, signingKeyRotated })
