@@ -7,9 +7,11 @@
  *   to 410 MB so, and 220 MB a few seconds later. Alive are 85 MB of heap.
  * - 5,000 long polls, opened and closed five times: 47 KB for each that is held the third time as V8 has it, 23 KB by
  *   growing less, 13 KB with collections in quiet moments.
+ * - a process that has just started: 127 MB as V8 has it, 92 MB after five seconds.
  *
  * Growing by 100 % costs `send` up to 5 % of CPU; by 50 % it cost more than was saved.
  */
+import { Session } from 'node:inspector'
 import { getHeapStatistics, setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 
@@ -30,10 +32,8 @@ export function keepGarbageSmall(): void {
   setFlagsFromString(GROWING)
   setFlagsFromString('--expose-gc')
   const gc = runInNewContext('gc') as () => void
-  const moments = new QuietMoments(
-    () => collectAndCompact(gc),
-    () => getHeapStatistics().used_heap_size,
-  )
+  const collect = (thoroughly: boolean) => (thoroughly ? collectThoroughly() : collectAndCompact(gc))
+  const moments = new QuietMoments(collect, () => getHeapStatistics().used_heap_size)
   let before = process.cpuUsage()
   setInterval(() => {
     const { user, system } = process.cpuUsage(before)
@@ -49,26 +49,40 @@ function collectAndCompact(gc: () => void): void {
   setFlagsFromString('--no-compact-on-every-full-gc')
 }
 
+/**
+ * Several collections, soon, and the room of the young generation is given back too: for the small heap of a process that
+ * has just started, a tenth of a second.
+ */
+function collectThoroughly(): void {
+  const session = new Session()
+  session.connect()
+  session.post('HeapProfiler.collectGarbage', () => session.disconnect())
+}
+
 /** Collects when there is little else to do and enough has come since the last time. */
 export class QuietMoments {
-  #alive: number
+  /** undefined: never collected. Starting leaves as much behind as it needs, so the first moment is always used. */
+  #alive: number | undefined
 
   constructor(
-    private readonly collect: () => void,
+    private readonly collect: (thoroughly: boolean) => void,
     /** Bytes of the heap in use, garbage among them. */
     private readonly used: () => number,
-  ) {
-    this.#alive = used()
-  }
+  ) {}
 
   /** `busy`: the share of a core that the process used in the last period. */
   after(busy: number): void {
+    if (busy > QUIET || !this.isWorthwhile()) return
+    this.collect(this.#alive === undefined)
+    this.#alive = this.used()
+  }
+
+  private isWorthwhile(): boolean {
+    if (this.#alive === undefined) return true
     const used = this.used()
     // V8 may have collected by itself.
     this.#alive = Math.min(this.#alive, used)
-    const isWorthwhile = used - this.#alive >= Math.max(WORTHWHILE_BYTES, this.#alive * WORTHWHILE_SHARE)
-    if (busy > QUIET || !isWorthwhile || this.#alive > MOST_ALIVE_BYTES) return
-    this.collect()
-    this.#alive = this.used()
+    if (this.#alive > MOST_ALIVE_BYTES) return false
+    return used - this.#alive >= Math.max(WORTHWHILE_BYTES, this.#alive * WORTHWHILE_SHARE)
   }
 }

@@ -10,10 +10,26 @@ function heap(alive: number) {
     state.collections++
     state.used = state.alive
   }
-  return { state, moments: new QuietMoments(collect, () => state.used * MB) }
+  const moments = new QuietMoments(collect, () => state.used * MB)
+  moments.after(0)
+  state.collections = 0
+  return { state, moments }
 }
 
 describe('quiet moments', () => {
+  it('are used for what the start has left behind', () => {
+    let collections = 0
+    const moments = new QuietMoments(
+      () => collections++,
+      () => 30 * MB,
+    )
+    moments.after(0.9)
+    expect(collections).toBe(0)
+    moments.after(0)
+    moments.after(0)
+    expect(collections).toBe(1)
+  })
+
   it('are used to collect what has come since the last time', () => {
     const { state, moments } = heap(40)
     state.used = 100
