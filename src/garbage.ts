@@ -11,7 +11,6 @@
  *
  * Growing by 100 % costs `send` up to 5 % of CPU; by 50 % it cost more than was saved.
  */
-import { Session } from 'node:inspector'
 import { getHeapStatistics, setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 
@@ -32,8 +31,10 @@ export function keepGarbageSmall(): void {
   setFlagsFromString(GROWING)
   setFlagsFromString('--expose-gc')
   const gc = runInNewContext('gc') as () => void
-  const collect = (thoroughly: boolean) => (thoroughly ? collectThoroughly() : collectAndCompact(gc))
-  const moments = new QuietMoments(collect, () => getHeapStatistics().used_heap_size)
+  const moments = new QuietMoments(
+    () => collectAndCompact(gc),
+    () => getHeapStatistics().used_heap_size,
+  )
   let before = process.cpuUsage()
   setInterval(() => {
     const { user, system } = process.cpuUsage(before)
@@ -49,23 +50,13 @@ function collectAndCompact(gc: () => void): void {
   setFlagsFromString('--no-compact-on-every-full-gc')
 }
 
-/**
- * Several collections, soon, and the room of the young generation is given back too: for the small heap of a process that
- * has just started, a tenth of a second.
- */
-function collectThoroughly(): void {
-  const session = new Session()
-  session.connect()
-  session.post('HeapProfiler.collectGarbage', () => session.disconnect())
-}
-
 /** Collects when there is little else to do and enough has come since the last time. */
 export class QuietMoments {
   /** undefined: never collected. Starting leaves as much behind as it needs, so the first moment is always used. */
   #alive: number | undefined
 
   constructor(
-    private readonly collect: (thoroughly: boolean) => void,
+    private readonly collect: () => void,
     /** Bytes of the heap in use, garbage among them. */
     private readonly used: () => number,
   ) {}
@@ -73,7 +64,7 @@ export class QuietMoments {
   /** `busy`: the share of a core that the process used in the last period. */
   after(busy: number): void {
     if (busy > QUIET || !this.isWorthwhile()) return
-    this.collect(this.#alive === undefined)
+    this.collect()
     this.#alive = this.used()
   }
 
