@@ -7,7 +7,8 @@
  *   to 410 MB so, and 220 MB a few seconds later. Alive are 85 MB of heap.
  * - 5,000 long polls, opened and closed five times: 47 KB for each that is held the third time as V8 has it, 23 KB by
  *   growing less, 13 KB with collections in quiet moments.
- * - a process that has just started: 127 MB as V8 has it, 92 MB after five seconds.
+ * - a process that has just started: 127 MB as V8 has it, 92 MB after twenty seconds: a collection also wakes V8's own
+ *   memory reducer, which sleeps as long as there was none.
  *
  * Growing by 100 % costs `send` up to 5 % of CPU; by 50 % it cost more than was saved.
  */
@@ -43,7 +44,12 @@ export function keepGarbageSmall(): void {
   }, PERIOD_MS).unref()
 }
 
-/** `gc` without arguments is a full collection in every version of V8. Pages that are not quite empty would stay. */
+/**
+ * Not by `HeapProfiler.collectGarbage` of `node:inspector`, which gives back more: ending its session was seen to stop the
+ * process for good.
+ *
+ * `gc` without arguments is a full collection in every version of V8. Pages that are not quite empty would stay.
+ */
 function collectAndCompact(gc: () => void): void {
   setFlagsFromString('--compact-on-every-full-gc')
   gc()
