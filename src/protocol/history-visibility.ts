@@ -12,20 +12,27 @@
  * | `invited`        | who was joined or invited at the event                                                   |
  * | `joined`         | who was joined at the event                                                              |
  *
- * So leaving takes nothing away that could be read, and gives nothing of what comes after. `mayRead` adds the two kinds of
- * events that change what it depends on, and is what a caller asks for each event.
+ * So leaving takes nothing away that could be read, and gives nothing of what comes after. `readabilityOfEvent` adds
+ * the two kinds of events that change what it depends on, and is what a caller asks for each event.
+ *
+ * A server reads what any of its users may: it is asked about like a user who has the strongest of their memberships.
+ * A guest is asked about like any user: where guests may join, they are members, and where not, they see what strangers do.
  */
 import { ownString } from './json.js'
 import type { RoomEvent } from './room-event.js'
 
 export type HistoryVisibility = 'world_readable' | 'shared' | 'invited' | 'joined'
 
-/** What the state before an event says about one user's right to read it. */
+/** What the state before an event says about a reader's right to read it. */
 export interface VisibilityAtEvent {
   readonly visibility: HistoryVisibility
-  /** The user's membership, undefined for who never was in the room. */
+  /** The reader's membership, undefined for who never was in the room. */
   readonly membership: string | undefined
 }
+
+/** Of the memberships of a server's users the one that lets it read most; undefined when none lets it read anything. */
+export const strongestMembership = (memberships: readonly (string | undefined)[]): string | undefined =>
+  ['join', 'invite'].find((strong) => memberships.includes(strong))
 
 export type Readability = 'always' | 'if-joined-later' | 'never'
 
@@ -38,7 +45,7 @@ export function historyVisibilityOf(event: Pick<RoomEvent, 'content'> | undefine
   return value === 'world_readable' || value === 'invited' || value === 'joined' ? value : 'shared'
 }
 
-/** The five rules for all events with this state, but for the two kinds that `mayRead` knows. */
+/** The five rules for all events with this state, but for the two kinds that `readabilityOfEvent` knows. */
 export function readabilityOf({ visibility, membership }: VisibilityAtEvent): Readability {
   // 1. If the history_visibility was set to world_readable, allow.
   if (visibility === 'world_readable') return 'always'
@@ -57,17 +64,15 @@ export function readabilityOf({ visibility, membership }: VisibilityAtEvent): Re
 }
 
 /**
- * Whether `userId` may read the event, given the state before it. `joinedLater` is whether the user joined at any point
- * after the event, and stays true when they left again; it is called only when the answer hangs on it.
+ * The right to read this event, given the state before it. `isOwn` tells whose memberships are the reader's: a user has
+ * one, a server those of all its users, and a stranger none.
  */
-export function mayRead(
+export function readabilityOfEvent(
   event: Pick<RoomEvent, 'type' | 'stateKey' | 'content'>,
-  userId: string,
+  isOwn: (userId: string) => boolean,
   before: VisibilityAtEvent,
-  joinedLater: () => boolean,
-): boolean {
-  const readability = morePermissive(readabilityOf(before), readabilityOf(after(event, userId, before)))
-  return readability === 'always' || (readability === 'if-joined-later' && joinedLater())
+): Readability {
+  return morePermissive(readabilityOf(before), readabilityOf(after(event, isOwn, before)))
 }
 
 /**
@@ -77,13 +82,13 @@ export function mayRead(
  */
 function after(
   { type, stateKey, content }: Pick<RoomEvent, 'type' | 'stateKey' | 'content'>,
-  userId: string,
+  isOwn: (userId: string) => boolean,
   before: VisibilityAtEvent,
 ): VisibilityAtEvent {
   if (type === 'm.room.history_visibility' && stateKey === '') {
     return { ...before, visibility: historyVisibilityOf({ content }) }
   }
-  if (type === 'm.room.member' && stateKey === userId) {
+  if (type === 'm.room.member' && stateKey !== undefined && isOwn(stateKey)) {
     return { ...before, membership: ownString(content, 'membership') }
   }
   return before

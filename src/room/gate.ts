@@ -1,26 +1,40 @@
 /**
- * The gate: may this requester see this event of this room? Every read of a room that a client makes passes here, and
- * nothing else decides it. The serialiser (client-event.ts) takes only a `VisibleEvent`, which only the gate makes, so
- * that forgetting it does not compile.
+ * The gate: may this reader see this event of this room? Every read of a room that a client or a server makes passes
+ * here, and nothing else decides it. The serialiser (client-event.ts) takes only a `VisibleEvent`, which only the gate
+ * makes, so that forgetting it does not compile.
  *
- * Judged from the state before each event, once per distinct state: a page of events has few.
- * https://spec.matrix.org/v1.19/client-server-api/#room-history-visibility
+ * Judged from the state before each event, once per distinct state: a page of events has few. An event whose state is not
+ * known (an outlier) is shown to nobody. https://spec.matrix.org/v1.19/client-server-api/#room-history-visibility
  */
-import { historyVisibilityOf, mayRead, type VisibilityAtEvent } from '../protocol/history-visibility.js'
+import { canonicalJson } from '../protocol/canonical-json.js'
+import { historyVisibilityOf, readabilityOfEvent, type VisibilityAtEvent } from '../protocol/history-visibility.js'
+import { serverNameOf } from '../protocol/identifiers.js'
 import { ownString } from '../protocol/json.js'
 import { forbidden, notFound } from '../protocol/matrix-error.js'
 import type { Position, RoomNumber, StateReference } from '../protocol/numbers.js'
-import { intervals, membershipIn, type MembershipInterval } from '../store/memberships.js'
+import { redact } from '../protocol/redaction.js'
+import { joins, membershipIn, type Whose } from '../store/memberships.js'
 import { whenLoaded } from '../store/missing.js'
 import type { RoomName } from '../store/room-names.js'
 import { StateView } from '../store/state-view.js'
 import type { StoredEvent } from '../store/stored-event.js'
 import type { Stores } from '../store/stores.js'
+import type { KnownRoom } from './known-room.js'
 import type { Rooms } from './rooms.js'
+import { ServerMemberships } from './server-memberships.js'
 
 declare const visible: unique symbol
-/** An event its requester may see. */
+/** An event its reader may see. */
 export type VisibleEvent = StoredEvent & { readonly [visible]: true }
+
+/** A guest is read for like a user: what guests may join and do is decided where they do it. */
+export type Reader =
+  { readonly kind: 'user' | 'guest'; readonly userId: string } | { readonly kind: 'server'; readonly server: string }
+
+export const userReader = ({ userId }: { readonly userId: string }): Reader => ({ kind: 'user', userId })
+
+/** What of the state before an event says who may read it, for one reader. */
+type Judge = (state: StateReference) => Promise<VisibilityAtEvent>
 
 export class Gate {
   constructor(
@@ -28,74 +42,125 @@ export class Gate {
     private readonly rooms: Rooms,
   ) {}
 
-  /** Those of the events of a room that the user may see, in their order. Rejected and soft-failed ones nobody sees. */
-  async readable(room: RoomNumber, userId: string, events: readonly StoredEvent[]): Promise<VisibleEvent[]> {
-    const accepted = events.filter((event) => event.fate === 'accepted' && event.stateBefore !== undefined)
-    const view = new StateView(this.stores, room)
-    const before = new Map<StateReference, VisibilityAtEvent>()
-    for (const { stateBefore } of accepted) {
-      if (before.has(stateBefore!)) continue
-      before.set(stateBefore!, await whenLoaded(() => visibilityIn(view, stateBefore!, userId)))
-    }
-    let joins: readonly MembershipInterval[] | undefined
+  /** Those of the events of a room that the reader may see, in their order. */
+  async readable(name: RoomName, reader: Reader, events: readonly StoredEvent[]): Promise<VisibleEvent[]> {
+    const shown = events.filter((event) => isShown(event, reader))
+    if (shown.length === 0) return []
+    const isStranger = await this.hasForgotten(name, reader)
+    const before = await this.judged(shown, this.judgeOf(name, reader, isStranger))
+    const isOwn = (userId: string) => !isStranger && isMemberOf(reader, userId)
     const readable: VisibleEvent[] = []
-    for (const event of accepted) {
-      const state = before.get(event.stateBefore!)!
-      let asked = false
-      const now = mayRead(event.event, userId, state, () => ((asked = true), false))
-      if (!now && asked) joins ??= await this.joinsOf(room, userId)
-      if (now || (asked && joins!.some((join) => join.to > (event.anchor ?? Infinity))))
+    let joined: readonly { readonly to: number }[] | undefined
+    for (const event of shown) {
+      const readability = readabilityOfEvent(event.event, isOwn, before.get(event.stateBefore!)!)
+      if (readability === 'if-joined-later' && !isStranger) joined ??= await this.joinsOf(name.room, reader)
+      if (
+        readability === 'always' ||
+        (readability === 'if-joined-later' && joined?.some((join) => outlasts(join, event)))
+      )
         readable.push(event as VisibleEvent)
     }
     return readable
   }
 
-  /** @throws MatrixError 404 for an event that is not there, and for one the user may not see. */
-  async event(name: RoomName, userId: string, eventId: string): Promise<VisibleEvent> {
+  /**
+   * Events for a server that asks for history, as the texts it gets: what it may not see is there as redacted, since it
+   * needs the edges of the graph all the same. Rejected events, and those whose state is not known, are left out. Whether
+   * the server takes part in the room at all is for the caller to ask.
+   */
+  async pdus(name: KnownRoom, server: string, events: readonly StoredEvent[]): Promise<string[]> {
+    const reader: Reader = { kind: 'server', server }
+    const readable = new Set<StoredEvent>(await this.readable(name, reader, events))
+    return events
+      .filter((event) => isShown(event, reader))
+      .map((event) => (readable.has(event) ? event.text : canonicalJson(redact(name.rules, event.event.pdu))))
+  }
+
+  /** @throws MatrixError 404 for an event that is not there, and for one the reader may not see. */
+  async event(name: RoomName, reader: Reader, eventId: string): Promise<VisibleEvent> {
     const event = await this.stores.events.byId(name.room, eventId)
-    const [readable] = event === undefined ? [] : await this.readable(name.room, userId, [event])
-    if (readable === undefined || (await this.hasForgotten(name, userId)))
-      throw notFound('There is no such event, or you may not see it')
+    const [readable] = event === undefined ? [] : await this.readable(name, reader, [event])
+    if (readable === undefined) throw notFound('There is no such event, or you may not see it')
     return readable
   }
 
   /**
-   * The state of the room that the user may read as a whole: the current one for who is in it and where everybody may
+   * The state of the room that the reader may read as a whole: the current one for who is in it and where everybody may
    * read, that at their leaving for who was. https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidstate
    *
    * @throws MatrixError 403 for who has no right to any.
    */
-  async state(name: RoomName, userId: string): Promise<StateReference> {
-    const until = await this.readableUntil(name, userId)
-    if (until === Infinity) return (await this.rooms.head(name)).head.state
-    return (await this.stateAfter(name.room, until)) ?? this.forbidden()
+  async state(name: RoomName, reader: Reader): Promise<StateReference> {
+    const { until, current } = await this.extent(name, reader)
+    return until === Infinity ? current : ((await this.stateAfter(name.room, until)) ?? this.forbidden())
   }
 
-  /** The state as of a position, if the user may read it: by what they were then, or became where history is shared. */
-  async stateAt(name: RoomName, userId: string, position: number): Promise<StateReference> {
-    const until = await this.readableUntil(name, userId)
+  /** The state as of a position, if the reader may read it: by what they were then, or became where history is shared. */
+  async stateAt(name: RoomName, reader: Reader, position: number): Promise<StateReference> {
+    const { until } = await this.extent(name, reader)
     const state = await this.stateAfter(name.room, Math.min(position, until))
     if (state === undefined) return this.forbidden()
-    const view = new StateView(this.stores, name.room)
-    const { visibility, membership } = await whenLoaded(() => visibilityIn(view, state, userId))
+    const { visibility, membership } = await this.judgeOf(name, reader, await this.hasForgotten(name, reader))(state)
     if (membership === 'join' || visibility === 'world_readable' || position >= until) return state
-    const joins = visibility === 'shared' ? await this.joinsOf(name.room, userId) : []
-    return joins.some((join) => join.to > position) ? state : this.forbidden()
+    const joined = visibility === 'shared' ? await this.joinsOf(name.room, reader) : []
+    return joined.some((join) => join.to > position) ? state : this.forbidden()
   }
 
   /**
-   * How far into the room the user may look: Infinity for who is in it and where everybody may read, the position of
+   * How far into the room the reader may look: Infinity for who is in it and where everybody may read, the position of
    * their leaving for who was.
    *
    * @throws MatrixError 403 for who has no right to look at all.
    */
-  async readableUntil(name: RoomName, userId: string): Promise<number> {
+  async readableUntil(name: RoomName, reader: Reader): Promise<number> {
+    return (await this.extent(name, reader)).until
+  }
+
+  /**
+   * Events of a state the reader may read (see `state`). Whoever may read a state may see every event in it, also one that
+   * was soft-failed and came into it by a later resolution. The only way to make events visible without judging each: the
+   * caller vouches that the state came from here, or from the timeline of an event the reader may see.
+   */
+  inReadableState(events: readonly StoredEvent[]): VisibleEvent[] {
+    return events as VisibleEvent[]
+  }
+
+  private async extent(name: RoomName, reader: Reader): Promise<{ until: number; current: StateReference }> {
     const { head } = await this.rooms.head(name)
-    const view = new StateView(this.stores, name.room)
-    const now = await whenLoaded(() => visibilityIn(view, head.state, userId))
-    if (now.membership === 'join' || now.visibility === 'world_readable') return Infinity
-    const last = (await this.joinsOf(name.room, userId)).at(-1)
-    return last === undefined ? this.forbidden() : last.to
+    const now = await this.judgeOf(name, reader, false)(head.state)
+    if (now.membership === 'join' || now.visibility === 'world_readable')
+      return { until: Infinity, current: head.state }
+    const last = (await this.joinsOf(name.room, reader)).at(-1)
+    return { until: last === undefined ? this.forbidden() : last.to, current: head.state }
+  }
+
+  private async judged(
+    events: readonly StoredEvent[],
+    judge: Judge,
+  ): Promise<ReadonlyMap<StateReference, VisibilityAtEvent>> {
+    const before = new Map<StateReference, VisibilityAtEvent>()
+    for (const { stateBefore } of events) {
+      if (!before.has(stateBefore!)) before.set(stateBefore!, await judge(stateBefore!))
+    }
+    return before
+  }
+
+  private judgeOf({ room }: RoomName, reader: Reader, isStranger: boolean): Judge {
+    const view = new StateView(this.stores, room)
+    const visibilityIn = (state: StateReference) =>
+      historyVisibilityOf(view.stateEvent(state, 'm.room.history_visibility', '')?.event)
+    if (reader.kind === 'server') {
+      const memberships = new ServerMemberships(this.stores, view, reader.server)
+      return async (state) => {
+        const visibility = await whenLoaded(() => visibilityIn(state))
+        return { visibility, membership: visibility === 'world_readable' ? undefined : await memberships.in(state) }
+      }
+    }
+    return (state) =>
+      whenLoaded(() => {
+        const member = isStranger ? undefined : view.stateEvent(state, 'm.room.member', reader.userId)
+        return { visibility: visibilityIn(state), membership: member && ownString(member.event.content, 'membership') }
+      })
   }
 
   private async stateAfter(room: RoomNumber, position: number): Promise<StateReference | undefined> {
@@ -114,35 +179,33 @@ export class Gate {
     throw forbidden('You are not in this room')
   }
 
-  /**
-   * Events of a state the user may read (see `state`). Whoever may read a state may see every event in it.
-   * The only way to make events visible without judging each: the caller vouches that `state` came from here, or from
-   * the timeline of an event the user may see.
-   */
-  inReadableState(events: readonly StoredEvent[]): VisibleEvent[] {
-    return events as VisibleEvent[]
-  }
-
-  /** Who forgot a room retrieves no history of it any more, unless everybody may or they come back. */
-  private async hasForgotten(name: RoomName, userId: string): Promise<boolean> {
-    const membership = await this.rooms.membership(name, userId)
+  /** Who forgot a room has, until they come back, no more right to it than who never was in it. */
+  private async hasForgotten(name: RoomName, reader: Reader): Promise<boolean> {
+    if (reader.kind === 'server') return false
+    const membership = await this.rooms.membership(name, reader.userId)
     if (membership !== 'leave' && membership !== 'ban') return false
-    const row = await membershipIn(this.stores.db, name.room, userId)
-    if (row?.forgotten !== true) return false
-    const visibility = await this.rooms.currentState(name, 'm.room.history_visibility', '')
-    return historyVisibilityOf(visibility?.event) !== 'world_readable'
+    return (await membershipIn(this.stores.db, name.room, reader.userId))?.forgotten === true
   }
 
-  private async joinsOf(room: RoomNumber, userId: string): Promise<readonly MembershipInterval[]> {
-    const all = await intervals(this.stores.db, room, userId)
-    return all.filter(({ membership }) => membership === 'join')
+  private joinsOf(room: RoomNumber, reader: Reader): Promise<readonly { readonly to: number }[]> {
+    const whose: Whose = reader.kind === 'server' ? { server: reader.server } : { user: reader.userId }
+    return joins(this.stores.db, room, whose)
   }
 }
 
-function visibilityIn(view: StateView, state: StateReference, userId: string): VisibilityAtEvent {
-  const member = view.stateEvent(state, 'm.room.member', userId)
-  return {
-    visibility: historyVisibilityOf(view.stateEvent(state, 'm.room.history_visibility', '')?.event),
-    membership: member && ownString(member.event.content, 'membership'),
-  }
-}
+/**
+ * Rejected events are shown to nobody, soft-failed ones to no client: "A soft failed event should be returned in response
+ * to federation requests where appropriate".
+ */
+const isShown = ({ fate, stateBefore }: StoredEvent, { kind }: Reader): boolean =>
+  stateBefore !== undefined && (fate === 'accepted' || (fate === 'soft-failed' && kind === 'server'))
+
+const isMemberOf = (reader: Reader, userId: string): boolean =>
+  reader.kind === 'server' ? serverNameOf(userId) === reader.server : userId === reader.userId
+
+/**
+ * Whether a join lasted until after the event. History at an anchor came before the event that has this position; without
+ * a place an event came before everything that is known.
+ */
+const outlasts = ({ to }: { readonly to: number }, { anchor, minor }: StoredEvent): boolean =>
+  anchor === undefined || to > anchor || (minor < 0 && to === anchor)

@@ -19,7 +19,7 @@ import { receiptKey, receiptPlaces } from '../store/receipts.js'
 import type { RoomName } from '../store/room-names.js'
 import type { StoredEvent } from '../store/stored-event.js'
 import type { Stores } from '../store/stores.js'
-import type { Gate } from './gate.js'
+import { userReader, type Gate } from './gate.js'
 import { requireJoined, type Rooms } from './rooms.js'
 
 export interface ReceiptDeps {
@@ -63,7 +63,7 @@ export async function moveMarks(
 }
 
 async function placeOf(deps: ReceiptDeps, name: RoomName, userId: string, mark: Mark): Promise<Place> {
-  const event: StoredEvent = await deps.gate.event(name, userId, mark.eventId)
+  const event: StoredEvent = await deps.gate.event(name, userReader({ userId }), mark.eventId)
   if (event.anchor === undefined) throw invalidParam('The event has no place in the timeline of the room')
   if (mark.threadId !== undefined) await requireInThread(deps.stores, event, mark.threadId)
   return { anchor: event.anchor, minor: event.minor, event, mark }

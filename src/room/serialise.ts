@@ -13,7 +13,7 @@ import { StateView } from '../store/state-view.js'
 import type { StoredEvent } from '../store/stored-event.js'
 import type { Stores } from '../store/stores.js'
 import { clientEvent } from './client-event.js'
-import type { Gate, VisibleEvent } from './gate.js'
+import { userReader, type Gate, type VisibleEvent } from './gate.js'
 import type { Rooms } from './rooms.js'
 
 export interface SerialiseDeps {
@@ -86,7 +86,7 @@ async function readableRedactions(
 ): Promise<ReadonlyMap<EventNumber, VisibleEvent>> {
   const redactions = events.flatMap(({ redactedBy }) => related.get(redactedBy ?? (0 as EventNumber)) ?? [])
   if (redactions.length === 0) return none
-  const readable = await gate.readable(name.room, userId, redactions)
+  const readable = await gate.readable(name, userReader({ userId }), redactions)
   return new Map(readable.map((event) => [event.number, event]))
 }
 

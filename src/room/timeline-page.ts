@@ -4,7 +4,7 @@ import type { StateReference } from '../protocol/numbers.js'
 import { stateEventsAt } from '../store/state-events.js'
 import type { StoredEvent } from '../store/stored-event.js'
 import type { Stores } from '../store/stores.js'
-import type { Gate, VisibleEvent } from './gate.js'
+import type { Gate, Reader, VisibleEvent } from './gate.js'
 import type { KnownRoom } from './known-room.js'
 import { afterEvent, beforeEvent, firstAfter, lastBefore, type RoomPlace } from './pagination-token.js'
 
@@ -30,7 +30,7 @@ const MAX_AT_A_TIME = 500
 export async function readPage(
   { stores, gate }: { readonly stores: Stores; readonly gate: Gate },
   name: KnownRoom,
-  userId: string,
+  reader: Reader,
   { backwards, from, to, limit, filter }: PageRequest,
 ): Promise<TimelinePage> {
   const events: VisibleEvent[] = []
@@ -40,7 +40,7 @@ export async function readPage(
     const asked = lookedAt === 0 ? limit + 1 : Math.min(MAX_AT_A_TIME, 2 * (limit + 1))
     const bounds = { from: bound(backwards, at), to: to && bound(!backwards, to) }
     const page = await stores.events.page(name.room, { backwards, ...bounds, limit: asked })
-    const shown = new Set(await shownOf(gate, name, userId, page, filter))
+    const shown = new Set(await shownOf(gate, name, reader, page, filter))
     for (const [i, event] of page.entries()) {
       if (events.length === limit) return { events, end: at }
       at = backwards ? beforeEvent(event) : afterEvent(event)
@@ -57,13 +57,13 @@ export async function readPage(
 async function shownOf(
   gate: Gate,
   name: KnownRoom,
-  userId: string,
+  reader: Reader,
   events: readonly StoredEvent[],
   filter: RoomEventFilter,
 ): Promise<VisibleEvent[]> {
   return gate.readable(
-    name.room,
-    userId,
+    name,
+    reader,
     events.filter(({ event }) => eventMatches(filter, event)),
   )
 }

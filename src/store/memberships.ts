@@ -60,20 +60,44 @@ export async function membersOf(
   return rows.map((row) => ({ user: row.user_id, event: row.event ?? undefined }))
 }
 
-/** The memberships of a user in a room, past and present, oldest first. None of a room they forgot. */
-export async function intervals(db: Kysely<LogTables>, room: RoomNumber, user: string): Promise<MembershipInterval[]> {
-  const { rows } = await sql<{ membership: Membership; from_position: Position; to_position: Position | null }>`
-    select membership, from_position, to_position from past_membership where user_id = ${user} and room = ${room}
-      and not exists (select from membership where user_id = ${user} and room = ${room} and forgotten)
+/** One user, or all users of a server. */
+export type Whose = { readonly user: string } | { readonly server: string }
+
+/** `%` and `_` in a server's name stand for themselves. */
+const isOf = (whose: Whose) =>
+  'user' in whose
+    ? sql<boolean>`user_id = ${whose.user}`
+    : sql<boolean>`right(user_id, ${whose.server.length + 1}) = ${`:${whose.server}`}`
+
+/** The times somebody was joined to a room, the one that ended last, or lasts, at the end. None of a room they forgot. */
+export async function joins(db: Kysely<LogTables>, room: RoomNumber, whose: Whose): Promise<{ readonly to: number }[]> {
+  const { rows } = await sql<{ to: Position | null }>`
+    select to_position as to from past_membership as past
+    where room = ${room} and ${isOf(whose)} and membership = 'join' and not exists (
+      select from membership where membership.room = past.room and membership.user_id = past.user_id and forgotten)
     union all
-    select membership, position, null from membership where user_id = ${user} and room = ${room} and not forgotten
-    order by from_position
+    select null from membership where room = ${room} and ${isOf(whose)} and membership = 'join'
+    order by 1 nulls last
   `.execute(db)
-  return rows.map((row) => ({
-    membership: row.membership,
-    from: row.from_position,
-    to: row.to_position ?? Infinity,
-  }))
+  return rows.map(({ to }) => ({ to: to ?? Infinity }))
+}
+
+/** Some users of a server who are joined to a room. */
+export async function joinedOfServer(
+  db: Kysely<LogTables>,
+  room: RoomNumber,
+  server: string,
+  limit: number,
+): Promise<string[]> {
+  const rows = await db
+    .selectFrom('membership')
+    .select('user_id')
+    .where('room', '=', room)
+    .where('membership', '=', 'join')
+    .where(isOf({ server }))
+    .limit(limit)
+    .execute()
+  return rows.map((row) => row.user_id)
 }
 
 /** A user forgets a room they are not in. It has no position: nobody but the user's own lists looks at it. */

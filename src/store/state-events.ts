@@ -1,6 +1,6 @@
 /** The events of a state, many at once. Nothing here decides who may read them; that is the gate's (src/room/gate.ts). */
 import { sql } from 'kysely'
-import type { EventNumber, RoomNumber, StateReference } from '../protocol/numbers.js'
+import type { EventNumber, RoomNumber, StateKeyNumber, StateReference } from '../protocol/numbers.js'
 import { entries, lookUpMany } from '../protocol/state-trie.js'
 import type { StateKeyPair } from './state-keys.js'
 import type { StoredEvent } from './stored-event.js'
@@ -25,6 +25,24 @@ async function withoutMembers(stores: Stores, room: RoomNumber, numbers: EventNu
     where room = ${room} and event = any(${numbers}::bigint[]) and type <> ${Buffer.from('m.room.member')}
   `.execute(stores.db)
   return rows.map((row) => row.event)
+}
+
+/** The memberships of a server's users, whatever they are. */
+export async function membersOfServer(
+  stores: Stores,
+  room: RoomNumber,
+  state: StateReference,
+  server: string,
+): Promise<StoredEvent[]> {
+  const all = new Map(await stores.states.work(room, (segments) => entries(segments, state)))
+  const suffix = Buffer.from(`:${server}`)
+  const { rows } = await sql<{ state_key: StateKeyNumber }>`
+    select state_key from state_key
+    where state_key = any(${[...all.keys()]}::bigint[]) and type = ${Buffer.from('m.room.member')}
+      and substring(key from greatest(1, length(key) - ${suffix.length - 1}::int)) = ${suffix}
+  `.execute(stores.db)
+  const members = rows.flatMap(({ state_key }) => all.get(state_key) ?? [])
+  return [...(await stores.events.events(room, members)).values()]
 }
 
 /** The events at these keys; keys that are not in the state have none. */

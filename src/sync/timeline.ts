@@ -1,6 +1,6 @@
 import { DEFAULT_LIMIT, eventMatches, matchesNothing } from '../protocol/filter.js'
 import type { Position } from '../protocol/numbers.js'
-import type { VisibleEvent } from '../room/gate.js'
+import { userReader, type VisibleEvent } from '../room/gate.js'
 import type { StoredEvent } from '../store/stored-event.js'
 import type { KnownRoom, Reading } from './reading.js'
 
@@ -57,7 +57,7 @@ async function newestReadable(
   let end = candidates.length
   while (readable.length < wanted && end > 0) {
     const from = Math.max(0, end - wanted)
-    readable = [...(await gate.readable(name.room, requester.userId, candidates.slice(from, end))), ...readable]
+    readable = [...(await gate.readable(name, userReader(requester), candidates.slice(from, end))), ...readable]
     end = from
   }
   return readable

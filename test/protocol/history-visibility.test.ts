@@ -3,8 +3,9 @@ import {
   type HistoryVisibility,
   type Readability,
   historyVisibilityOf,
-  mayRead,
   readabilityOf,
+  readabilityOfEvent,
+  strongestMembership,
 } from '../../src/protocol/history-visibility.js'
 import type { Json, JsonObject } from '../../src/protocol/json.js'
 
@@ -47,23 +48,29 @@ const cases = Object.entries(whoReads).flatMap(([visibility, of]) =>
 describe('an event', () => {
   it.each(cases)('when history is %s and the membership was %s', (visibility, _name, membership, expected) => {
     expect(readabilityOf({ visibility, membership })).toBe(expected)
-    for (const joinedLater of [true, false]) {
-      const read = mayRead(message, bob, { visibility, membership }, () => joinedLater)
-      expect(read).toBe(expected === 'always' || (expected === 'if-joined-later' && joinedLater))
-    }
-  })
-
-  it('asks for later joins only when the answer hangs on them', () => {
-    const never = () => {
-      throw new Error('asked')
-    }
-    expect(mayRead(message, bob, { visibility: 'joined', membership: 'leave' }, never)).toBe(false)
-    expect(mayRead(message, bob, { visibility: 'shared', membership: 'join' }, never)).toBe(true)
-    expect(mayRead(message, bob, { visibility: 'world_readable', membership: undefined }, never)).toBe(true)
-    expect(() => mayRead(message, bob, { visibility: 'shared', membership: 'leave' }, never)).toThrow('asked')
+    expect(readabilityOfEvent(message, isBob, { visibility, membership })).toBe(expected)
   })
 })
 
+describe('a server', () => {
+  it.each([
+    ['reads as who is joined', ['leave', 'invite', 'join'], 'join'],
+    ['reads as who is invited when nobody is joined', ['leave', 'invite', undefined], 'invite'],
+    ['reads as a stranger when its users have left', ['leave', 'ban', 'knock'], undefined],
+    ['reads as a stranger when it has no users', [], undefined],
+  ])('%s', (_sentence, memberships, expected) => {
+    expect(strongestMembership(memberships)).toBe(expected)
+  })
+
+  it('sees the memberships of each of its users begin and end', () => {
+    const isOfOne = (userId: string) => userId.endsWith(':one.example')
+    const before = { visibility: 'joined', membership: undefined } as const
+    expect(readabilityOfEvent(memberEvent(bob, 'join'), isOfOne, before)).toBe('always')
+    expect(readabilityOfEvent(memberEvent(carol, 'join'), isOfOne, before)).toBe('never')
+  })
+})
+
+const isBob = (userId: string) => userId === bob
 const message = { type: 'm.room.message', stateKey: undefined, content: {} }
 const memberEvent = (userId: string, membership: Json) => ({
   type: 'm.room.member',
@@ -79,7 +86,7 @@ const visibilityEvent = (visibility: Json, stateKey = '') => ({
 describe('an event that changes who may read', () => {
   type Row = [
     sentence: string,
-    event: Parameters<typeof mayRead>[0],
+    event: Parameters<typeof readabilityOfEvent>[0],
     before: [HistoryVisibility, string | undefined],
     joinedLater: boolean,
     expected: boolean,
@@ -181,6 +188,7 @@ describe('an event that changes who may read', () => {
       false,
     ],
   ])('%s', (_sentence, event, [visibility, membership], joinedLater, expected) => {
-    expect(mayRead(event, bob, { visibility, membership }, () => joinedLater)).toBe(expected)
+    const readability = readabilityOfEvent(event, isBob, { visibility, membership })
+    expect(readability === 'always' || (readability === 'if-joined-later' && joinedLater)).toBe(expected)
   })
 })

@@ -1,6 +1,7 @@
 import { Type } from 'typebox'
 import { roomId } from '../../http/fields.js'
 import { forbidden } from '../../protocol/matrix-error.js'
+import { userReader } from '../../room/gate.js'
 import { roomOrForbidden } from '../../room/known-room.js'
 import { aliasesOf } from '../../store/aliases.js'
 import { endpoint } from '../endpoint.js'
@@ -20,7 +21,7 @@ export const getLocalAliases = endpoint({
 
   async handle({ db, rooms, gate }, { requester, params }) {
     const name = await roomOrForbidden(rooms, params.roomId)
-    if ((await gate.readableUntil(name, requester.userId)) !== Infinity) throw forbidden('You are not in this room')
+    if ((await gate.readableUntil(name, userReader(requester))) !== Infinity) throw forbidden('You are not in this room')
     return { aliases: await aliasesOf(db, name.room) }
   },
 })

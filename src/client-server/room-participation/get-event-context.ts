@@ -2,7 +2,7 @@ import { Type } from 'typebox'
 import { roomId, text } from '../../http/fields.js'
 import { Reply } from '../../http/reply.js'
 import { eventMatches, type RoomEventFilter } from '../../protocol/filter.js'
-import type { VisibleEvent } from '../../room/gate.js'
+import { userReader, type VisibleEvent } from '../../room/gate.js'
 import type { KnownRoom } from '../../room/known-room.js'
 import { afterEvent, beforeEvent, formatRoomToken } from '../../room/pagination-token.js'
 import { serialise } from '../../room/serialise.js'
@@ -30,14 +30,15 @@ export const getEventContext = endpoint({
   async handle(services, { requester, params, query }) {
     const name = await services.rooms.named(params.roomId)
     const filter = eventFilter(query.filter)
-    const event = await services.gate.event(name, requester.userId, params.eventId)
+    const reader = userReader(requester)
+    const event = await services.gate.event(name, reader, params.eventId)
     const limit = Math.min(query.limit ?? filter.limit ?? DEFAULT_LIMIT, MAX_LIMIT)
     const [earlier, later] = [beforeEvent(event), afterEvent(event)]
     const half = Math.floor(limit / 2)
     const page = (backwards: boolean, limit: number) =>
       limit === 0
         ? { events: [], end: undefined }
-        : readPage(services, name, requester.userId, { backwards, from: backwards ? earlier : later, limit, filter })
+        : readPage(services, name, reader, { backwards, from: backwards ? earlier : later, limit, filter })
     const [before, after] = [await page(true, half), await page(false, limit - half)]
 
     const timeline = [event, ...before.events, ...after.events]

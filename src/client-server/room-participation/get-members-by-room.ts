@@ -2,6 +2,7 @@ import { Type } from 'typebox'
 import { roomId } from '../../http/fields.js'
 import { Reply } from '../../http/reply.js'
 import { ownString } from '../../protocol/json.js'
+import { userReader } from '../../room/gate.js'
 import { roomOrForbidden } from '../../room/known-room.js'
 import { parseRoomToken, positionBefore } from '../../room/pagination-token.js'
 import { requireJoined } from '../../room/rooms.js'
@@ -33,8 +34,9 @@ export const getMembersByRoom = endpoint({
     const name = await roomOrForbidden(rooms, params.roomId)
     const at = query.at === undefined ? undefined : positionBefore(parseRoomToken(query.at))
     if (at !== undefined) await writer.reach(at)
+    const reader = userReader(requester)
     const state =
-      at === undefined ? await gate.state(name, requester.userId) : await gate.stateAt(name, requester.userId, at)
+      at === undefined ? await gate.state(name, reader) : await gate.stateAt(name, reader, at)
     const events = gate.inReadableState(await stateEvents(stores, name.room, state))
     const members = events.filter(
       ({ event }) => event.type === 'm.room.member' && isWanted(query, ownString(event.content, 'membership')),

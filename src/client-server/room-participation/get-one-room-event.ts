@@ -1,6 +1,7 @@
 import { Type } from 'typebox'
 import { roomId, text } from '../../http/fields.js'
 import { Reply } from '../../http/reply.js'
+import { userReader } from '../../room/gate.js'
 import { serialise } from '../../room/serialise.js'
 import { endpoint } from '../endpoint.js'
 
@@ -17,7 +18,7 @@ export const getOneRoomEvent = endpoint({
 
   async handle(services, { requester, params }) {
     const name = await services.rooms.named(params.roomId)
-    const event = await services.gate.event(name, requester.userId, params.eventId)
+    const event = await services.gate.event(name, userReader(requester), params.eventId)
     const [text] = await serialise(services, name, requester, [event], { withRoomId: true })
     return new Reply(200, text!)
   },

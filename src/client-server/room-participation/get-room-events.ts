@@ -2,6 +2,7 @@ import { Type } from 'typebox'
 import { roomId } from '../../http/fields.js'
 import { Reply } from '../../http/reply.js'
 import { MAX_LIMIT } from '../../protocol/filter.js'
+import { userReader } from '../../room/gate.js'
 import { roomOrForbidden } from '../../room/known-room.js'
 import {
   afterPosition,
@@ -44,13 +45,14 @@ export const getRoomEvents = endpoint({
     const start = query.from === undefined ? undefined : parseRoomToken(query.from)
     const to = query.to === undefined ? undefined : parseRoomToken(query.to)
     if (start !== undefined) await writer.reach(positionBefore(start))
-    const until = await gate.readableUntil(name, requester.userId)
+    const reader = userReader(requester)
+    const until = await gate.readableUntil(name, reader)
     const newest = afterPosition(Math.min(until, log.published))
     const from = start ?? (backwards ? newest : beginning)
     const limit = Math.min(query.limit ?? DEFAULT_LIMIT, filter.limit ?? MAX_LIMIT, MAX_LIMIT)
 
     const request = { backwards, from: backwards && isEarlier(newest, from) ? newest : from, to, limit, filter }
-    const { events, end } = await readPage(services, name, requester.userId, request)
+    const { events, end } = await readPage(services, name, reader, request)
     const first = events[0]
     const members =
       filter.lazyLoadMembers && first !== undefined ? await sendersOf(services, name, first.stateAfter!, events) : []

@@ -3,6 +3,7 @@ import { jsonObject, roomId } from '../../http/fields.js'
 import { Reply } from '../../http/reply.js'
 import { notFound } from '../../protocol/matrix-error.js'
 import { checkCanonicalAlias } from '../../room/canonical-alias.js'
+import { userReader } from '../../room/gate.js'
 import { roomOrForbidden } from '../../room/known-room.js'
 import { setMember } from '../../room/membership-changes.js'
 import { serialise } from '../../room/serialise.js'
@@ -36,7 +37,7 @@ export const getRoomState = endpoint({
   async handle(services, { requester, params }) {
     const { rooms, gate, stores } = services
     const name = await roomOrForbidden(rooms, params.roomId)
-    const state = await gate.state(name, requester.userId)
+    const state = await gate.state(name, userReader(requester))
     const events = gate.inReadableState(await stateEvents(stores, name.room, state))
     const texts = await serialise(services, name, requester, events, { withRoomId: true, asState: true })
     return new Reply(200, `[${texts.join(',')}]`)
@@ -55,7 +56,7 @@ export const getRoomStateWithKey = endpoint({
   async handle(services, { requester, params, query }) {
     const { rooms, gate, stores } = services
     const name = await roomOrForbidden(rooms, params.roomId)
-    const state = await gate.state(name, requester.userId)
+    const state = await gate.state(name, userReader(requester))
     const found = await stateEventsAt(stores, name.room, state, [[params.eventType, params.stateKey]])
     const [event] = gate.inReadableState(found)
     if (event === undefined) throw notFound('The room has no such state event')
