@@ -181,15 +181,21 @@ function signatureOf(object: JsonObject, serverName: string, keyId: string): Uin
   return encoded === undefined ? undefined : decodeBase64(encoded)
 }
 
-/**
- * Whether the signature is right, in the judgement of libsodium, and so of Synapse. OpenSSL alone takes public keys and
- * first halves R of small order, for which signatures over any message can be made up, and public keys that are not
- * reduced. Both refuse S >= L. Never throws.
- */
+/** Whether the signature is right, in the judgement of libsodium, and so of Synapse. Never throws. */
 export function verify(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
-  if (publicKey.length !== 32 || signature.length !== 64) return false
-  if (hasSmallOrder(signature.subarray(0, 32)) || hasSmallOrder(publicKey) || !isCanonicalPoint(publicKey)) return false
-  return verifyBytes(null, message, keyObjectOf(publicKey), signature)
+  const key = keyToVerify(publicKey, signature)
+  return key !== undefined && verifyBytes(null, message, key, signature)
+}
+
+/**
+ * The key with which OpenSSL judges a signature as libsodium does; undefined for what libsodium refuses. OpenSSL alone
+ * takes public keys and first halves R of small order, for which signatures over any message can be made up, and public
+ * keys that are not reduced. Both refuse S >= L.
+ */
+export function keyToVerify(publicKey: Uint8Array, signature: Uint8Array): KeyObject | undefined {
+  if (publicKey.length !== 32 || signature.length !== 64) return undefined
+  if (hasSmallOrder(signature.subarray(0, 32)) || hasSmallOrder(publicKey)) return undefined
+  return isCanonicalPoint(publicKey) ? keyObjectOf(publicKey) : undefined
 }
 
 /** Making a key object costs as much as a verification. The keys of a few thousand servers come again and again. */

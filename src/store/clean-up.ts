@@ -58,6 +58,7 @@ export const deletions: readonly Deletion[] = [
   olderThan('client_transaction', 'created_ts', DAY),
   olderThan('to_device_transaction', 'created_ts', DAY),
   olderThan('one_time_key', 'claimed_ts', 7 * DAY),
+  olderThan('staged_pdu', 'received_ts', 7 * DAY),
   olderThan('interactive_auth_session', 'expires_ts', 0),
   toDeviceOfNobody,
   readHighlights,

@@ -8,6 +8,7 @@ import type { ProfileTables } from './profiles.js'
 import type { RegistrationTokenTables } from './registration-tokens.js'
 import type { ServerTables } from './server.js'
 import type { SetupTokenTables } from './setup-tokens.js'
+import type { StagedPduTables } from './staged-pdus.js'
 import type { ToDeviceTransactionTables } from './to-device.js'
 
 /** Every table of `schema/` as Kysely sees it; each part stands beside the module that writes it. */
@@ -23,4 +24,5 @@ export interface Tables
     RegistrationTokenTables,
     InteractiveAuthTables,
     SetupTokenTables,
-    ProfileTables {}
+    ProfileTables,
+    StagedPduTables {}

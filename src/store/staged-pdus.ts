@@ -1,0 +1,152 @@
+/**
+ * PDUs of other servers that wait to be decided (src/room/inbound), and the leases by which one process at a time works
+ * off a room. Staging is durable: a transaction is answered after its PDUs are here. Rows of events that are stored go
+ * with the transaction of the log writer that stores them, so that no crash decides an event twice or not at all.
+ */
+import { sql, type Kysely } from 'kysely'
+
+export interface StagedPduTables {
+  staged_pdu: {
+    staged: number
+    room_id: string
+    event_id: string
+    origin: string
+    received_ts: number
+    body: string
+    attempts: number
+    next_attempt_ts: number
+    reason: string | null
+    waits_for: string | null
+  }
+  inbound_lease: { room_id: string; holder: string; until_ts: number }
+}
+
+type Db = Kysely<StagedPduTables>
+
+export interface NewStagedPdu {
+  readonly roomId: string
+  readonly eventId: string
+  readonly text: string
+}
+
+export interface StagedPdu extends NewStagedPdu {
+  readonly staged: number
+  readonly origin: string
+  readonly attempts: number
+}
+
+/** One that is there already from this origin stays as it is. */
+export async function stage(db: Db, origin: string, pdus: readonly NewStagedPdu[], nowTs: number): Promise<void> {
+  if (pdus.length === 0) return
+  await sql`
+    insert into staged_pdu (room_id, event_id, origin, received_ts, body)
+    select room_id, event_id, ${origin}, ${nowTs}, body
+    from unnest(${pdus.map((pdu) => pdu.roomId)}::text[], ${pdus.map((pdu) => pdu.eventId)}::text[],
+      ${pdus.map((pdu) => pdu.text)}::text[]) as x (room_id, event_id, body)
+    on conflict (room_id, event_id, origin) do nothing
+  `.execute(db)
+}
+
+/** How many PDUs are staged of each of the rooms, and how many of them from this origin. Rooms without any are absent. */
+export async function stagedCounts(
+  db: Db,
+  origin: string,
+  roomIds: readonly string[],
+): Promise<Map<string, { all: number; ofOrigin: number }>> {
+  const { rows } = await sql<{ room_id: string; all: number; of_origin: number }>`
+    select room_id, count(*)::int as all, (count(*) filter (where origin = ${origin}))::int as of_origin
+    from staged_pdu where room_id = any(${roomIds}::text[]) group by room_id
+  `.execute(db)
+  return new Map(rows.map((row) => [row.room_id, { all: row.all, ofOrigin: row.of_origin }]))
+}
+
+/** Rooms with something due, those that have waited longest first. */
+export async function dueRooms(db: Db, nowTs: number, limit: number): Promise<string[]> {
+  const { rows } = await sql<{ room_id: string }>`
+    select room_id from staged_pdu where next_attempt_ts <= ${nowTs} group by room_id order by min(staged) limit ${limit}
+  `.execute(db)
+  return rows.map((row) => row.room_id)
+}
+
+/** What is due in a room, in the order in which it came, without what is in hand already. */
+export async function duePdus(
+  db: Db,
+  roomId: string,
+  nowTs: number,
+  { except, limit }: { readonly except: readonly number[]; readonly limit: number },
+): Promise<StagedPdu[]> {
+  const { rows } = await sql<StagedPduTables['staged_pdu']>`
+    select staged, room_id, event_id, origin, attempts, body from staged_pdu
+    where room_id = ${roomId} and next_attempt_ts <= ${nowTs} and staged <> all(${except}::bigint[])
+    order by staged limit ${limit}
+  `.execute(db)
+  return rows.map(stagedPdu)
+}
+
+/** Of these events, those that are staged, with the time at which they are due; by their ids. */
+export async function stagedAmong(
+  db: Db,
+  roomId: string,
+  eventIds: readonly string[],
+): Promise<Map<string, { pdu: StagedPdu; nextAttemptTs: number }>> {
+  const { rows } = await sql<StagedPduTables['staged_pdu']>`
+    select staged, room_id, event_id, origin, attempts, body, next_attempt_ts from staged_pdu
+    where room_id = ${roomId} and event_id = any(${eventIds}::text[]) order by next_attempt_ts desc
+  `.execute(db)
+  return new Map(rows.map((row) => [row.event_id, { pdu: stagedPdu(row), nextAttemptTs: row.next_attempt_ts }]))
+}
+
+const stagedPdu = (row: StagedPduTables['staged_pdu']): StagedPdu => ({
+  staged: row.staged,
+  roomId: row.room_id,
+  eventId: row.event_id,
+  origin: row.origin,
+  attempts: row.attempts,
+  text: row.body,
+})
+
+export interface Postponement {
+  readonly staged: number
+  readonly reason: string
+  readonly nextAttemptTs: number
+  readonly waitsFor?: string
+}
+
+/** To be tried again, no sooner than said. Waiting for another event is no attempt. */
+export async function postpone(db: Db, { staged, reason, nextAttemptTs, waitsFor }: Postponement): Promise<void> {
+  await sql`
+    update staged_pdu set reason = ${reason}, next_attempt_ts = ${nextAttemptTs}, waits_for = ${waitsFor ?? null},
+      attempts = attempts + ${waitsFor === undefined ? 1 : 0}
+    where staged = ${staged}
+  `.execute(db)
+}
+
+/** Events that were stored or dropped: what waited for one of them is due. Returns whether anything is. */
+export async function endWaiting(db: Db, roomId: string, eventIds: readonly string[]): Promise<boolean> {
+  const { numAffectedRows } = await sql`
+    update staged_pdu set next_attempt_ts = 0, waits_for = null
+    where room_id = ${roomId} and waits_for = any(${eventIds}::text[])
+  `.execute(db)
+  return (numAffectedRows ?? 0n) > 0n
+}
+
+export async function unstage(db: Db, staged: readonly number[]): Promise<void> {
+  if (staged.length > 0) await sql`delete from staged_pdu where staged = any(${staged}::bigint[])`.execute(db)
+}
+
+/** False when another process works on the room. The holder may take it again, which makes it last longer. */
+export async function takeLease(db: Db, roomId: string, holder: string, ms: number): Promise<boolean> {
+  const { rows } = await sql`
+    with clock as (select (extract(epoch from clock_timestamp()) * 1000)::bigint as now),
+    ended as (delete from inbound_lease using clock where until_ts < now - 60000 and room_id <> ${roomId})
+    insert into inbound_lease (room_id, holder, until_ts) select ${roomId}, ${holder}, now + ${ms} from clock
+    on conflict (room_id) do update set holder = excluded.holder, until_ts = excluded.until_ts
+      where inbound_lease.holder = ${holder} or inbound_lease.until_ts < excluded.until_ts - ${ms}
+    returning room_id
+  `.execute(db)
+  return rows.length > 0
+}
+
+export async function releaseLease(db: Db, roomId: string, holder: string): Promise<void> {
+  await sql`delete from inbound_lease where room_id = ${roomId} and holder = ${holder}`.execute(db)
+}
