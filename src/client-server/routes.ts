@@ -42,6 +42,7 @@ import { getRoomState, getRoomStateWithKey, setRoomStateWithKey } from './room-p
 import { sendMessage } from './room-participation/send-message.js'
 import { setTyping } from './room-participation/set-typing.js'
 import { sync } from './room-participation/sync.js'
+import { upgradeRoom } from './room-upgrades/upgrade-room.js'
 import { sendToDevice } from './send-to-device-messaging/send-to-device.js'
 import { getVersions } from './server-administration/get-versions.js'
 import { getWellknown } from './server-administration/get-wellknown.js'
@@ -140,6 +141,8 @@ export const routes: readonly Endpoint<Services>[] = [
   ban,
   unban,
   getJoinedRooms,
+  // Room upgrades
+  upgradeRoom,
   // Room directory
   getRoomIdByAlias,
   setRoomAlias,

@@ -152,6 +152,7 @@ export function buildEvent(context: BuildContext, before: BuildingHead, draft: D
       membership: membershipOf(stored, replaced, lookUp),
       highlights,
       transaction: draft.transaction,
+      replacement: draft.replacement,
       redaction,
     },
     after: {

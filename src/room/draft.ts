@@ -1,4 +1,5 @@
 import type { JsonObject } from '../protocol/json.js'
+import type { RoomNumber } from '../protocol/numbers.js'
 import type { ClientTransaction } from '../store/log-writer.js'
 
 /** An event that a local user wants to send: what the room engine makes a PDU of. */
@@ -12,4 +13,6 @@ export interface Draft {
   readonly redacts?: string
   readonly transaction?: ClientTransaction
   readonly originServerTs?: number
+  /** Given for the tombstone of an upgrade: the room to which the aliases, and the place in the directory, go with it. */
+  readonly replacement?: RoomNumber
 }

@@ -11,6 +11,7 @@ import type { Membership } from '../store/facts.js'
 import { profile } from '../store/profiles.js'
 import type { StoredEvent } from '../store/stored-event.js'
 import type { Tables } from '../store/tables.js'
+import { carryOver } from './carry-over.js'
 import { requireInvitable } from './invitable.js'
 import type { KnownRoom } from './known-room.js'
 import { memberContent } from './member-content.js'
@@ -27,6 +28,7 @@ type Check = (current: Membership | undefined) => void
 /** `more`: what the member event says beside the membership, such as a reason. Who is joined already stays so. */
 export async function join(deps: MembershipDeps, name: KnownRoom, userId: string, more: JsonObject): Promise<void> {
   if ((await deps.rooms.membership(name, userId)) !== 'join') await sendJoin(deps, name, userId, more)
+  await carryOver(deps, name, userId)
 }
 
 async function sendJoin(deps: MembershipDeps, name: KnownRoom, userId: string, more: JsonObject): Promise<StoredEvent> {

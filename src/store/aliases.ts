@@ -1,5 +1,6 @@
 /**
  * Local room aliases: names by which people find rooms of this server. Rows have no position, nobody is told of them.
+ * The log writer moves them when a room is upgraded.
  *
  * The alias of a room that is being created is there before the room. If the process dies between the two, the row names
  * a room that never came to be: readers do not see it, and after ten minutes anybody may take the alias.

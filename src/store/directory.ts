@@ -1,6 +1,6 @@
 /**
  * The published room directory. A flag in the summary of a room says that it is in it; it has no position, nobody is told
- * of it. The log writer writes summaries, and leaves this column of a room that is there alone.
+ * of it. The log writer writes summaries, and leaves this column of a room that is there alone, unless the room is upgraded.
  */
 import { sql, type Kysely } from 'kysely'
 import type { RoomNumber } from '../protocol/numbers.js'

@@ -43,6 +43,7 @@ export function statements(batch: Batch): QueryConfig[] {
     highlights(batch.facts),
     transactions(events),
     redactions(events),
+    replacements(events),
     receipts(batch.facts),
     accountData(batch.facts),
     toDevice(batch.facts),
@@ -296,6 +297,24 @@ const redactions = (events: readonly NewEvent[]) =>
           : [{ room: stored.room, event: redaction.target.number, redacted_by: stored.number, body: redaction.text }],
       ),
       (row) => `${row.room}:${row.event}`,
+    ),
+  )
+
+/** The aliases of a room that was upgraded, and its place in the directory: these two tables are otherwise their own writers'. */
+const replacements = (events: readonly NewEvent[]) =>
+  over(
+    'log-replacements',
+    `with input as materialized (
+       select * from json_to_recordset($1) as x (room int, replacement int)
+     ), aliases as (
+       update room_alias set room = input.replacement from input where room_alias.room = input.room
+     ), withdrawn as (
+       update room_summary set in_directory = false from input where room_summary.room = input.room and in_directory
+       returning input.replacement
+     )
+     update room_summary set in_directory = true from withdrawn where room_summary.room = withdrawn.replacement`,
+    events.flatMap(({ stored, replacement }) =>
+      replacement === undefined ? [] : [{ room: stored.room, replacement }],
     ),
   )
 

@@ -40,6 +40,8 @@ export interface NewEvent {
   /** Local users whom it highlights, beyond those whom it highlights by the room-wide count. */
   readonly highlights: readonly string[]
   readonly transaction?: ClientTransaction
+  /** The room that takes over the aliases of this one, and its place in the directory. */
+  readonly replacement?: RoomNumber
   /** The event this one redacts, with what is left of it. */
   readonly redaction?: { readonly target: StoredEvent; readonly event: StoredEvent['event']; readonly text: string }
 }
