@@ -4,6 +4,7 @@ import type { DeviceLists } from '../accounts/device-lists.js'
 import type { InteractiveAuth } from '../accounts/interactive-auth.js'
 import type { SharedSecretRegistration } from '../accounts/shared-secret.js'
 import type { Config } from '../config.js'
+import type { Backfill } from '../room/backfill.js'
 import type { Gate } from '../room/gate.js'
 import type { ProfileChanges } from '../room/profile-changes.js'
 import type { Rooms } from '../room/rooms.js'
@@ -23,6 +24,8 @@ export interface Services {
   readonly writer: LogWriter
   readonly rooms: Rooms
   readonly gate: Gate
+  /** Undefined while no other servers are asked for history. */
+  readonly backfill?: Backfill | undefined
   readonly sync: Sync
   readonly typing: Typing
   readonly profileChanges: ProfileChanges

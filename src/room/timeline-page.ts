@@ -4,6 +4,7 @@ import type { StateReference } from '../protocol/numbers.js'
 import { stateEventsAt } from '../store/state-events.js'
 import type { StoredEvent } from '../store/stored-event.js'
 import type { Stores } from '../store/stores.js'
+import { Gaps, type Backfill } from './backfill.js'
 import type { Gate, Reader, VisibleEvent } from './gate.js'
 import type { KnownRoom } from './known-room.js'
 import { afterEvent, beforeEvent, firstAfter, lastBefore, type RoomPlace } from './pagination-token.js'
@@ -27,27 +28,39 @@ export interface TimelinePage {
 const MAX_LOOKED_AT = 2_000
 const MAX_AT_A_TIME = 500
 
+export interface PageDeps {
+  readonly stores: Stores
+  readonly gate: Gate
+  /** Without it gaps are read over. */
+  readonly backfill?: Backfill | undefined
+}
+
 export async function readPage(
-  { stores, gate }: { readonly stores: Stores; readonly gate: Gate },
+  { stores, gate, backfill }: PageDeps,
   name: KnownRoom,
   reader: Reader,
   { backwards, from, to, limit, filter }: PageRequest,
 ): Promise<TimelinePage> {
   const events: VisibleEvent[] = []
+  const gaps = new Gaps(stores, backwards ? backfill : undefined, name, limit)
   let at = from
   for (let lookedAt = 0; ;) {
+    const wasFilled = await gaps.fillAt(at)
     // One more than is wanted tells whether anything is left.
     const asked = lookedAt === 0 ? limit + 1 : Math.min(MAX_AT_A_TIME, 2 * (limit + 1))
     const bounds = { from: bound(backwards, at), to: to && bound(!backwards, to) }
-    const page = await stores.events.page(name.room, { backwards, ...bounds, limit: asked })
-    const shown = new Set(await shownOf(gate, name, reader, page, filter))
-    for (const [i, event] of page.entries()) {
+    const found = await stores.events.page(name.room, { backwards, ...bounds, limit: asked })
+    const { page, isCut } = await gaps.cut(found)
+    const shown = new Set<StoredEvent>(await shownOf(gate, name, reader, page, filter))
+    for (const event of page) {
       if (events.length === limit) return { events, end: at }
       at = backwards ? beforeEvent(event) : afterEvent(event)
-      if (shown.has(event as VisibleEvent)) events.push(event as VisibleEvent)
-      if (i === page.length - 1 && page.length < asked) return { events, end: undefined }
+      if (shown.has(event)) events.push(event as VisibleEvent)
     }
-    if (page.length === 0) return { events, end: undefined }
+    if (isCut && events.length === limit) return { events, end: at }
+    // What nobody had just now, somebody may have the next time. A page of nothing would be asked for again at once.
+    if (wasFilled && found.length === 0 && events.length > 0) return { events, end: at }
+    if (!isCut && found.length < asked) return { events, end: undefined }
     lookedAt += page.length
     if (lookedAt >= MAX_LOOKED_AT) return { events, end: at }
   }

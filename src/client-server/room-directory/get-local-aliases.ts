@@ -21,7 +21,8 @@ export const getLocalAliases = endpoint({
 
   async handle({ db, rooms, gate }, { requester, params }) {
     const name = await roomOrForbidden(rooms, params.roomId)
-    if ((await gate.readableUntil(name, userReader(requester))) !== Infinity) throw forbidden('You are not in this room')
+    if ((await gate.readableUntil(name, userReader(requester))) !== Infinity)
+      throw forbidden('You are not in this room')
     return { aliases: await aliasesOf(db, name.room) }
   },
 })

@@ -35,8 +35,7 @@ export const getMembersByRoom = endpoint({
     const at = query.at === undefined ? undefined : positionBefore(parseRoomToken(query.at))
     if (at !== undefined) await writer.reach(at)
     const reader = userReader(requester)
-    const state =
-      at === undefined ? await gate.state(name, reader) : await gate.stateAt(name, reader, at)
+    const state = at === undefined ? await gate.state(name, reader) : await gate.stateAt(name, reader, at)
     const events = gate.inReadableState(await stateEvents(stores, name.room, state))
     const members = events.filter(
       ({ event }) => event.type === 'm.room.member' && isWanted(query, ownString(event.content, 'membership')),

@@ -1,0 +1,38 @@
+/** Gaps in the history of a room: events that name prev events which we do not hold (`backward_extremity`). */
+import { sql, type Kysely } from 'kysely'
+import type { EventNumber, RoomNumber } from '../protocol/numbers.js'
+import type { RoomOrder } from './events.js'
+import type { LogTables } from './log-tables.js'
+
+/** Those of the events that stand right after a gap. */
+export async function eventsAfterGaps(
+  db: Kysely<LogTables>,
+  room: RoomNumber,
+  events: readonly EventNumber[],
+): Promise<Set<EventNumber>> {
+  const rows = await db
+    .selectFrom('backward_extremity')
+    .select('event')
+    .distinct()
+    .where('room', '=', room)
+    .where('event', 'in', events)
+    .execute()
+  return new Set(rows.map((row) => row.event))
+}
+
+/** The order of the event that follows another order, if there is a gap between them. */
+export async function gapAfter(
+  db: Kysely<LogTables>,
+  room: RoomNumber,
+  { anchor, minor }: RoomOrder,
+): Promise<RoomOrder | undefined> {
+  const { rows } = await sql<RoomOrder>`
+    select anchor, minor from (
+      select event, anchor, minor from event
+      where room = ${room} and anchor is not null and (anchor, minor) > (${anchor}, ${minor})
+      order by anchor, minor limit 1
+    ) next
+    where exists (select from backward_extremity gap where gap.room = ${room} and gap.event = next.event)
+  `.execute(db)
+  return rows[0]
+}
