@@ -1,5 +1,5 @@
 /// <reference lib="es2024.string" />
-import type { Json, JsonObject } from './json.js'
+import { ExactNumber, type Json, type JsonObject } from './json.js'
 import { MAX_JSON_DEPTH } from './strict-json.js'
 
 /**
@@ -15,7 +15,7 @@ export class CanonicalJsonError extends Error {
 /**
  * `safe-integers` is the format as specified. `any` also writes what events of room versions 1–5 may hold: floats, and
  * integers beyond 2^53, as Python's `json.dumps` writes them, because that is what these events were hashed with. What
- * reading has lost stays lost: `1.0` is written `1`, and an integer that is no double with the digits of the nearest.
+ * `parseExactJson` has read comes out as Synapse would write it; a JavaScript number without a fraction is an integer.
  */
 export type CanonicalNumbers = 'safe-integers' | 'any'
 
@@ -78,7 +78,10 @@ function write(value: Json, numbers: CanonicalNumbers, depth: number): string {
     case 'object':
       if (value === null) return 'null'
       if (depth > MAX_JSON_DEPTH) throw new CanonicalJsonError(`Nested deeper than ${MAX_JSON_DEPTH} levels`)
-      return Array.isArray(value) ? writeArray(value, numbers, depth) : writeObject(value as JsonObject, numbers, depth)
+      if (Array.isArray(value)) return writeArray(value, numbers, depth)
+      return value instanceof ExactNumber
+        ? writeExact(value, numbers)
+        : writeObject(value as JsonObject, numbers, depth)
     default:
       throw new CanonicalJsonError(`JSON has no values of type ${typeof value}`)
   }
@@ -133,7 +136,15 @@ function writeNumber(value: number, numbers: CanonicalNumbers): string {
   if (Number.isSafeInteger(value)) return value === 0 ? '0' : String(value)
   if (numbers === 'any' && Number.isFinite(value))
     return Number.isInteger(value) ? String(BigInt(value)) : writeFloat(value)
-  throw new CanonicalJsonError('Numbers must be integers between -(2^53)+1 and (2^53)-1')
+  throw new CanonicalJsonError(badNumber)
+}
+
+const badNumber = 'Numbers must be integers between -(2^53)+1 and (2^53)-1'
+
+/** The integer `-0` is 0 in Python; the float `-0.0` keeps its sign. */
+function writeExact({ text }: ExactNumber, numbers: CanonicalNumbers): string {
+  if (numbers !== 'any') throw new CanonicalJsonError(badNumber)
+  return text === '-0' ? '0' : text
 }
 
 /** Python writes an exponent below 1e-4, with two digits at least; JavaScript below 1e-6, with one. */

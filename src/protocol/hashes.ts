@@ -7,7 +7,7 @@ import type { RoomVersionRules } from './room-versions.js'
 
 /** The two hashes of an event. https://spec.matrix.org/v1.19/server-server-api/#calculating-the-content-hash-for-an-event */
 
-/** How the numbers of an event are written before hashing. Of what versions 1–5 allow, only the value is known, not the text. */
+/** How the numbers of an event are written before hashing. */
 export const numbersOf = (rules: RoomVersionRules): CanonicalNumbers =>
   rules.strictCanonicalJson ? 'safe-integers' : 'any'
 

@@ -9,7 +9,7 @@ import {
   isRoomIdWithServer,
   isUserId,
 } from './identifiers.js'
-import { isObject, own, ownString, type Json, type JsonObject } from './json.js'
+import { ExactNumber, isObject, numberOf, own, ownString, type Json, type JsonObject } from './json.js'
 import type { RoomEvent } from './room-event.js'
 import type { RoomVersionRules } from './room-versions.js'
 import { allow, reject, type Verdict } from './verdict.js'
@@ -23,6 +23,11 @@ import { allow, reject, type Verdict } from './verdict.js'
 export const MAX_EVENT_BYTES = 65_536
 export const MAX_AUTH_EVENTS = 10
 export const MAX_PREV_EVENTS = 20
+/**
+ * The largest `depth` of an event of ours, in every version. Room versions 1 to 5 allow more, but servers that remember
+ * CVE-2025-30355 refuse it there too. Peers' events go by the specification: a room must not split over a depth.
+ */
+export const MAX_DEPTH = Number.MAX_SAFE_INTEGER
 
 /** `text` is the canonical JSON of the whole PDU. */
 export const checkSize = (text: string): Verdict =>
@@ -31,8 +36,8 @@ export const checkSize = (text: string): Verdict =>
     : reject(`larger than ${MAX_EVENT_BYTES} bytes`)
 
 /**
- * Types, required keys and limits, nothing about meaning. That numbers were written canonically cannot be seen in a
- * parsed value; for versions that are strict about it the caller looks at `nonCanonicalNumber` of `parseJson` as well.
+ * Types, required keys and limits, nothing about meaning. Whether numbers were written canonically is seen if the PDU was
+ * read by `parseExactJson`, which is how PDUs of peers are to be read.
  */
 export function checkPduFormat(rules: RoomVersionRules, pdu: JsonObject): Verdict {
   const problem =
@@ -70,14 +75,29 @@ function problemOfFields(rules: RoomVersionRules, pdu: JsonObject): string | und
     return 'state_key is not a string of at most 255 bytes'
   }
   if (!isObject(own(pdu, 'content'))) return 'content is not an object'
-  if (!Number.isInteger(own(pdu, 'origin_server_ts'))) return 'origin_server_ts is not an integer'
-  if (!isDepth(rules, own(pdu, 'depth'))) return 'depth is not an integer within its limits'
+  if (!isTimestamp(own(pdu, 'origin_server_ts'))) return 'origin_server_ts is not an integer of 64 bits'
+  if (!isDepth(own(pdu, 'depth'))) return 'depth is not an integer within its limits'
   if (!isObject(own(pdu, 'unsigned') ?? {})) return 'unsigned is not an object'
   return undefined
 }
 
-const isDepth = (rules: RoomVersionRules, depth: Json | undefined): boolean =>
-  typeof depth === 'number' && Number.isInteger(depth) && depth >= 0 && depth <= rules.maxDepth
+/** In v1–v5 `1700000000000.0` is as good: no server asks how a timestamp is written, but none can keep more than 64 bits. */
+function isTimestamp(value: Json | undefined): boolean {
+  const timestamp = numberOf(value)
+  return Number.isInteger(timestamp) && Math.abs(timestamp!) <= 2 ** 63
+}
+
+/** 2^63 - 1 in v1–v5. From v6 on an integer above 2^53 - 1 is no canonical JSON. A float is no depth. */
+const isDepth = (depth: Json | undefined): boolean =>
+  depth instanceof ExactNumber
+    ? /^[0-9]+$/.test(depth.text) && BigInt(depth.text) < 2n ** 63n
+    : typeof depth === 'number' && Number.isInteger(depth) && depth >= 0 && depth <= largestInt64
+
+/** The largest double that an integer of 64 bits can hold. */
+const largestInt64 = 2 ** 63 - 1024
+
+/** What is beyond it by rounding is as large as it can be: order is kept, and the database takes it. */
+const int64Of = (value: Json | undefined): number => Math.max(-largestInt64, Math.min(numberOf(value)!, largestInt64))
 
 function problemOfReferences(
   rules: RoomVersionRules,
@@ -135,8 +155,8 @@ export function roomEventOf(rules: RoomVersionRules, pdu: JsonObject, eventId = 
     sender: own(pdu, 'sender') as string,
     stateKey: ownString(pdu, 'state_key'),
     content,
-    originServerTs: own(pdu, 'origin_server_ts') as number,
-    depth: own(pdu, 'depth') as number,
+    originServerTs: int64Of(own(pdu, 'origin_server_ts')),
+    depth: int64Of(own(pdu, 'depth')),
     prevEvents: referencesOf(rules, pdu, 'prev_events'),
     authEvents: referencesOf(rules, pdu, 'auth_events'),
     redacts: type === 'm.room.redaction' ? ownString(rules.redactsInContent ? content : pdu, 'redacts') : undefined,

@@ -14,9 +14,10 @@ export interface RoomVersionRules {
   readonly eventReferenceFormat: 'id-and-hash' | 'id'
   /** v12+: the room id is the event id of `m.room.create` with `!` for `$`, and the create event has no `room_id`. */
   readonly roomIdIsCreateHash: boolean
-  /** The largest `depth`: 2^63 - 1 in v1–v5 (as the nearest double, 2^63), 2^53 - 1 from v6 on. */
-  readonly maxDepth: number
-  /** v6+: an event that is not canonical JSON (floats, integers beyond ±(2^53 - 1)) is invalid. Before, it must not be refused. */
+  /**
+   * v6+: an event that is not canonical JSON (floats, integers beyond ±(2^53 - 1)) is invalid. Before, it must not be
+   * refused, and `depth` may go up to 2^63 - 1.
+   */
   readonly strictCanonicalJson: boolean
   /** v11+: `redacts` is a key of the content of `m.room.redaction`. Before, it is a key of the event. */
   readonly redactsInContent: boolean
@@ -87,7 +88,6 @@ const v1: RoomVersionRules = {
   eventIdFormat: 'in-pdu',
   eventReferenceFormat: 'id-and-hash',
   roomIdIsCreateHash: false,
-  maxDepth: 2 ** 63,
   strictCanonicalJson: false,
   redactsInContent: false,
   eventIdServerSigns: true,
@@ -133,7 +133,6 @@ const v5: RoomVersionRules = { ...v4, version: '5', enforcesKeyValidity: true }
 const v6: RoomVersionRules = {
   ...v5,
   version: '6',
-  maxDepth: Number.MAX_SAFE_INTEGER,
   strictCanonicalJson: true,
   aliasesRule: false,
   notificationLevelsChecked: true,

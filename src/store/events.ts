@@ -4,7 +4,7 @@
  */
 import { sql, type Kysely } from 'kysely'
 import { LRUCache } from 'lru-cache'
-import { parseJson } from '../protocol/strict-json.js'
+import { parseExactJson } from '../protocol/strict-json.js'
 import type { JsonObject } from '../protocol/json.js'
 import type { EventNumber, Position, RoomNumber } from '../protocol/numbers.js'
 import { roomEventOf } from '../protocol/pdu.js'
@@ -173,7 +173,7 @@ export class Events {
   private parsed(row: EventRow): StoredEvent {
     const rules = this.names.known(row.room)?.rules
     if (rules === undefined) throw new Error(`event ${row.event} is in room ${row.room}, which has no known version`)
-    const event = roomEventOf(rules, parseJson(row.body).value as JsonObject, row.event_id)
+    const event = roomEventOf(rules, parseExactJson(row.body) as JsonObject, row.event_id)
     return {
       number: row.event,
       room: row.room,

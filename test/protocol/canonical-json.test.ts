@@ -146,11 +146,10 @@ describe('canonicalJson', () => {
     ['1.5e-300', '1.5e-300'],
     ['1e-10', '1e-10'],
     ['9007199254740992', '9007199254740992'],
-    ['100000000000000000000000', '99999999999999991611392'],
     ['-0', '0'],
     ['7', '7'],
   ])('writes the number %s of an old room as Python does: %s', (source, written) => {
-    expect(canonicalJson(parseJson(source).value, 'any')).toBe(written)
+    expect(canonicalJson(JSON.parse(source) as Json, 'any')).toBe(written)
   })
 
   it('has no text for an infinite number in old rooms either', () => {

@@ -9,7 +9,7 @@
  *
  * Levels are doubles: two levels of a v1–v5 room that differ only beyond 2^53 are one level here.
  */
-import { type Json, type JsonObject, isObject, own } from '../json.js'
+import { ExactNumber, type Json, type JsonObject, isObject, own } from '../json.js'
 import type { RoomEvent } from '../room-event.js'
 import type { RoomVersionRules } from '../room-versions.js'
 import { creatorOf, creatorsOf } from './create.js'
@@ -115,6 +115,7 @@ const stringyLevel = /^\s*[+-]?[0-9]+\s*$/
  */
 export function readLevel(rules: RoomVersionRules, value: Json | undefined): number {
   if (typeof value === 'number') return readNumber(rules, value)
+  if (value instanceof ExactNumber) return readNumber(rules, value.value)
   if (typeof value !== 'string' || rules.integerPowerLevels || !stringyLevel.test(value)) return NaN
   return finite(Number(value))
 }
