@@ -12,7 +12,7 @@ import { fitsId, isUserId, serverNameOf } from '../protocol/identifiers.js'
 import { own, ownString, type JsonObject } from '../protocol/json.js'
 import { badJson, forbidden, notFound, tooLarge } from '../protocol/matrix-error.js'
 import type { DeviceNumber, RoomNumber, StateKeyNumber } from '../protocol/numbers.js'
-import { checkSize, roomEventOf } from '../protocol/pdu.js'
+import { checkSize, MAX_DEPTH, roomEventOf } from '../protocol/pdu.js'
 import { defaultVerdict } from '../protocol/push-rules.js'
 import { redact } from '../protocol/redaction.js'
 import type { RoomEvent } from '../protocol/room-event.js'
@@ -213,7 +213,7 @@ function pduOf(
     auth_events: references(rules, authEvents),
     prev_events: references(rules, before.extremities),
     content: draft.content,
-    depth: Math.min(deepest + 1, rules.maxDepth),
+    depth: Math.min(deepest + 1, MAX_DEPTH),
     origin_server_ts: draft.originServerTs ?? context.now,
     sender: draft.sender,
     type: draft.type,
