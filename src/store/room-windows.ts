@@ -29,18 +29,15 @@ export interface NewestEvents {
 const windowsTable = (windows: readonly RoomWindow[]): RawBuilder<unknown> =>
   sql`json_to_recordset(${JSON.stringify(windows)}) as w (room int, after bigint, "upTo" bigint)`
 
-/**
- * The newest events of each window, at most `limit`. A timeline does not go over a place where history was fetched
- * later: it would hide the gap, and what lies in it would never be asked for.
- */
+/** The newest events of each window, at most `limit`, history that was fetched later included. */
 export async function newestEvents(
   stores: Stores,
   windows: readonly RoomWindow[],
   limit: number,
 ): Promise<Map<RoomNumber, NewestEvents>> {
   if (windows.length === 0) return new Map()
-  const { rows } = await sql<{ room: RoomNumber; event: EventNumber; minor: number }>`
-    select e.room, e.event, e.minor from ${windowsTable(windows)} cross join lateral (
+  const { rows } = await sql<{ room: RoomNumber; event: EventNumber }>`
+    select e.room, e.event from ${windowsTable(windows)} cross join lateral (
       select room, event, anchor, minor from event
       where event.room = w.room and anchor is not null and anchor > w.after and anchor <= w."upTo"
       order by anchor desc, minor desc limit ${limit + 1}
@@ -48,12 +45,12 @@ export async function newestEvents(
   `.execute(stores.db)
   const events = await stores.events.eventsOfRooms(rows)
   const newest = new Map<RoomNumber, { events: StoredEvent[]; hasMore: boolean }>()
-  for (const { room, event, minor } of rows) {
+  for (const { room, event } of rows) {
     let found = newest.get(room)
     if (found === undefined) newest.set(room, (found = { events: [], hasMore: false }))
     const stored = events.get(event)
     if (found.hasMore || stored === undefined) continue
-    if (minor !== 0 || found.events.length === limit) found.hasMore = true
+    if (found.events.length === limit) found.hasMore = true
     else found.events.push(stored)
   }
   for (const found of newest.values()) found.events.reverse()

@@ -4,10 +4,18 @@ import { afterPosition, beforeEvent, formatRoomToken } from '../room/pagination-
 import type { VisibleEvent } from '../room/gate.js'
 import type { AccountDataFact, EventFact, Fact, ReceiptFact } from '../store/facts.js'
 import type { StoredEvent } from '../store/stored-event.js'
+import { withoutMisleading } from './effective.js'
 import { accountDataTexts, receiptsText, typingText } from './ephemeral.js'
 import type { RoomTask } from './plan.js'
 import { eventsText, stateTexts, timelineTexts, type KnownRoom, type Reading } from './reading.js'
-import { memberChanges, readState, type MemberChange, type StateSpan } from './room-state.js'
+import {
+  nothingShown,
+  readState,
+  shownChanges,
+  type MemberChange,
+  type ShownChanges,
+  type StateSpan,
+} from './room-state.js'
 import { summaryText, type RoomSummaries, type ShownSummary } from './room-summaries.js'
 import type { Unread, UnreadCounts } from './unread-counts.js'
 import { readTimeline, type Timeline } from './timeline.js'
@@ -64,9 +72,8 @@ async function readJoined(
   const { task } = input
   const timeline = await timelineOf(reading, name, input)
   const changes = await changesOf(reading, name, input)
-  const isRenamed = input.events.some(({ event }) => event.stateKey === '' && namingTypes.has(event.type))
-  const summary =
-    input.summary ?? (changes.length > 0 || isRenamed ? await summaries.of(name, requester.userId) : undefined)
+  const isRecounted = changes.members.length > 0 || changes.isRenamed
+  const summary = input.summary ?? (isRecounted ? await summaries.of(name, requester.userId) : undefined)
   const state = await readState(reading, name, spanOf(reading, input), timeline, summary?.heroes ?? [])
   const { ephemeral: ephemeralFilter, accountData: accountDataFilter } = filter.room
   const ephemeral = [
@@ -88,7 +95,7 @@ async function readJoined(
     ...unreadParts(view.rooms.get(task.room)?.unread, filter.room.timeline.unreadThreadNotifications),
   ]
   if (summary !== undefined) parts.push(`"summary":${summaryText(summary)}`)
-  return { text: `{${parts.join(',')}}`, memberChanges: changes }
+  return { text: `{${parts.join(',')}}`, memberChanges: changes.members }
 }
 
 /** "If `unread_thread_notifications` was specified as `true`, these counts will only be for the main timeline." */
@@ -105,9 +112,6 @@ function unreadParts(unread: UnreadCounts | undefined, byThread: boolean): strin
 
 const unreadText = ({ notifications, highlights }: Unread): string =>
   `{"notification_count":${notifications},"highlight_count":${highlights}}`
-
-/** A room that loses its name is named by its heroes. */
-const namingTypes: ReadonlySet<string> = new Set(['m.room.name', 'm.room.canonical_alias'])
 
 /** Up to the end of the time the user was joined, and the event that ended it. */
 async function readLeft(reading: Reading, name: KnownRoom, input: RoomInput): Promise<RoomSection | undefined> {
@@ -139,17 +143,21 @@ async function sharedParts(
 
 async function timelineOf(reading: Reading, name: KnownRoom, input: RoomInput): Promise<Timeline> {
   const { task, events, hasMore } = input
-  const timeline = await readTimeline(reading, name, { events, hasMore, after: task.after })
+  const readable = await readTimeline(reading, name, { events, hasMore, after: task.after })
+  const timeline = await withoutMisleading(reading, name, spanOf(reading, input), readable)
   // What came before the client joined is new to it, however little there is of it.
   return task.isNew && reading.since !== undefined ? { ...timeline, limited: true } : timeline
 }
 
-/** The user is told how they left, whatever else they may read. */
+/**
+ * The user is told how they left, whatever else they may read. By an event that is not of this window, as when a ban that
+ * came before takes effect, they are told in the state.
+ */
 async function withEnding(reading: Reading, name: KnownRoom, task: RoomTask, timeline: Timeline): Promise<Timeline> {
   const { ending } = task
   if (ending === undefined || timeline.events.some((event) => event.number === ending)) return timeline
   const event = (await reading.stores.events.events(name.room, [ending])).get(ending)
-  if (event?.anchor === undefined) return timeline
+  if (event?.position === undefined || event.position <= task.after || event.position > task.upTo) return timeline
   return { ...timeline, events: [...timeline.events, ...reading.gate.inReadableState([event])] }
 }
 
@@ -159,13 +167,8 @@ function spanOf(reading: Reading, { task, states }: RoomInput): StateSpan | unde
   return { from: isWhole ? emptyState : (states.before ?? emptyState), to: states.after }
 }
 
-/** Who came and went, in a room the client knows. */
-async function changesOf(
-  reading: Reading,
-  name: KnownRoom,
-  { task, states }: RoomInput,
-): Promise<readonly MemberChange[]> {
-  if (task.isNew || states?.before === undefined) return []
-  const changes = await memberChanges(reading, name, { from: states.before, to: states.after })
-  return changes.filter(({ before, after }) => before !== after)
+/** In a room the client knows. */
+async function changesOf(reading: Reading, name: KnownRoom, { task, states }: RoomInput): Promise<ShownChanges> {
+  if (task.isNew || states?.before === undefined) return nothingShown
+  return shownChanges(reading, name, { from: states.before, to: states.after })
 }

@@ -40,34 +40,53 @@ export async function readState(
   if (matchesNothing(filter)) return []
   const target = targetOf(reading, span, timeline)
   const wanted = new Map<StateKeyNumber, EventNumber>()
+  const shown = new Set(timeline.events.map((event) => event.number))
   if (span?.from === emptyState) await addWhole(reading, name, target, wanted)
   else if (span !== undefined) addChanges(await differenceOf(reading, name, span.from, target), wanted)
   if (span !== undefined && reading.stateAfter.length === 0) {
-    const shown = new Set(timeline.events.map((event) => event.number))
     for (const change of await differenceOf(reading, name, target, span.to)) {
       if (change.after !== undefined && !shown.has(change.after)) wanted.set(change.key, change.after)
     }
   }
-  if (filter.lazyLoadMembers) await addMembers(reading, name, span, target, timeline, heroes, wanted)
+  if (filter.lazyLoadMembers) {
+    const users = new Set([...timeline.events.map(({ event }) => event.sender), ...heroes])
+    await addMembers(reading, name, span, target, shown, users, wanted)
+  }
   const events = await reading.stores.events.events(name.room, [...wanted.values()])
   // The user is joined, or was until the end of the window: the state of what they see of the room is theirs to see.
   return reading.gate.inReadableState([...events.values()]).filter(({ event }) => eventMatches(filter, event))
 }
 
-/** Changes of memberships between two states, as lists and devices need them. */
-export async function memberChanges(reading: Reading, name: KnownRoom, span: StateSpan): Promise<MemberChange[]> {
+/** What changed between two states of what lists and devices need, whatever the timeline shows. */
+export interface ShownChanges {
+  /** Who came and went. */
+  readonly members: readonly MemberChange[]
+  /** A room that loses its name is named by its heroes. */
+  readonly isRenamed: boolean
+}
+
+const namingTypes: ReadonlySet<string> = new Set(['m.room.name', 'm.room.canonical_alias'])
+
+export async function shownChanges(reading: Reading, name: KnownRoom, span: StateSpan): Promise<ShownChanges> {
   const changes = await differenceOf(reading, name, span.from, span.to)
-  if (changes.length === 0) return []
+  if (changes.length === 0) return nothingShown
   const numbers = changes.flatMap(({ before, after }) => [before, after]).filter((number) => number !== undefined)
   const events = await reading.stores.events.events(name.room, numbers)
-  return changes.flatMap(({ before, after }) => {
-    const was = before === undefined ? undefined : events.get(before)
-    const is = after === undefined ? undefined : events.get(after)
-    const { type, stateKey: userId } = (is ?? was)?.event ?? {}
-    if (type !== 'm.room.member' || userId === undefined) return []
-    return [{ userId, before: membershipOf(was), after: membershipOf(is) }]
-  })
+  let isRenamed = false
+  const members: MemberChange[] = []
+  for (const change of changes) {
+    const was = change.before === undefined ? undefined : events.get(change.before)
+    const is = change.after === undefined ? undefined : events.get(change.after)
+    const { type, stateKey } = (is ?? was)?.event ?? {}
+    if (stateKey === '' && namingTypes.has(type!)) isRenamed = true
+    if (type !== 'm.room.member' || stateKey === undefined) continue
+    const [before, after] = [membershipOf(was), membershipOf(is)]
+    if (before !== after) members.push({ userId: stateKey, before, after })
+  }
+  return { members, isRenamed }
 }
+
+export const nothingShown: ShownChanges = { members: [], isRenamed: false }
 
 const membershipOf = (event: StoredEvent | undefined): string | undefined =>
   event && ownString(event.event.content, 'membership')
@@ -109,7 +128,8 @@ async function addWhole(
 
 /**
  * Lazy-loading: senders of the timeline, heroes and, with a whole state, the user's own membership. Changes of members in
- * a gap are there anyway: they are part of the difference.
+ * a gap are there anyway: they are part of the difference. Of whom the timeline does not show as they are, the current
+ * membership: on a branch of the room they may have had another.
  * https://spec.matrix.org/v1.19/client-server-api/#lazy-loading-room-members
  */
 async function addMembers(
@@ -117,19 +137,23 @@ async function addMembers(
   name: KnownRoom,
   span: StateSpan | undefined,
   state: StateReference,
-  { events }: Timeline,
-  heroes: readonly string[],
+  shown: ReadonlySet<EventNumber>,
+  users: Set<string>,
   wanted: Map<StateKeyNumber, EventNumber>,
 ): Promise<void> {
-  const { stores, requester, filter, view, since, now } = reading
+  const { stores, rooms, requester, filter, view, since, now } = reading
   const isWhole = span?.from === emptyState
-  const users = new Set([...events.map(({ event }) => event.sender), ...heroes])
   if (isWhole) users.add(requester.userId)
   const keys = await stores.keys.find([...users].map((user) => ['m.room.member', user] as const))
-  const found = await stores.states.work(name.room, (segments) => lookUpMany(segments, state, keys.values()))
+  const membersIn = (state: StateReference) =>
+    stores.states.work(name.room, (segments) => lookUpMany(segments, state, keys.values()))
+  const current = span?.to ?? (await rooms.head(name)).head.state
+  const found = await membersIn(state)
+  const latestMembers = current === state ? found : await membersIn(current)
   for (const user of users) {
     const key = keys.get(stateKeyOf(['m.room.member', user]))
-    const event = key === undefined ? undefined : found.get(key)
+    const latest = key === undefined ? undefined : latestMembers.get(key)
+    const event = key === undefined || (latest !== undefined && !shown.has(latest)) ? latest : found.get(key)
     if (key === undefined || event === undefined || wanted.has(key)) continue
     const isRedundant =
       !isWhole &&

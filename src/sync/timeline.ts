@@ -24,20 +24,24 @@ const PAGE = 100
 
 export const timelineLimit = ({ filter }: Reading): number => filter.room.timeline.limit ?? DEFAULT_LIMIT
 
-/** The newest events of a window that the filter and the gate let through. */
+/**
+ * The newest events of a window that the filter and the gate let through. A timeline does not go over a gap: what lies in
+ * it would never be asked for. It does not go over history that was fetched later either, which fills one.
+ */
 export async function readTimeline(reading: Reading, name: KnownRoom, source: TimelineSource): Promise<Timeline> {
   const { timeline: filter } = reading.filter.room
   if (matchesNothing(filter)) return { events: [], limited: false }
   const limit = timelineLimit(reading)
   let found: VisibleEvent[] = []
-  let page = source.events
-  let hasMore = source.hasMore
+  let { events: page, isCut } = afterGap(source.events)
+  let hasMore = source.hasMore || isCut
   for (let pages = 0; ; pages++) {
     found = [...(await newestReadable(reading, name, page, limit + 1 - found.length)), ...found]
-    if (found.length > limit || !hasMore || pages === MAX_PAGES || page.length === 0) break
+    if (found.length > limit || !hasMore || isCut || pages === MAX_PAGES || page.length === 0) break
     const older = await olderPage(reading, name, page[0]!, source.after)
-    page = older.events
-    hasMore = older.hasMore
+    hasMore = older.length === PAGE
+    ;({ events: page, isCut } = afterGap(older))
+    hasMore ||= isCut
   }
   return { events: found.slice(-limit), limited: found.length > limit || hasMore }
 }
@@ -70,8 +74,16 @@ async function olderPage({ stores }: Reading, name: KnownRoom, before: StoredEve
     to: { anchor: after, minor: 0 },
     limit: PAGE,
   })
-  // A gap: what lies in it is asked for from before it.
-  const gap = events.findIndex((event) => event.minor !== 0)
-  const whole = gap === -1 ? events : events.slice(0, gap)
-  return { events: whole.reverse(), hasMore: gap !== -1 || events.length === PAGE }
+  return events.reverse()
 }
+
+/** What comes after the last gap in events that stand in the order of the room. */
+function afterGap(events: readonly StoredEvent[]): { events: readonly StoredEvent[]; isCut: boolean } {
+  const last = events.findLastIndex((event) => event.minor !== 0 || followsGap(event))
+  if (last === -1) return { events, isCut: false }
+  return { events: events.slice(events[last]!.minor === 0 ? last : last + 1), isCut: true }
+}
+
+/** Some of its prev events were not held when it came. */
+const followsGap = ({ event, prevEvents }: StoredEvent): boolean =>
+  event.prevEvents.length > prevEvents.length && new Set(event.prevEvents).size > prevEvents.length
