@@ -166,6 +166,9 @@ function invitedByState({ initial_state = [] }: RoomRequest): string[] {
   const members = initial_state.filter(({ type }) => type === 'm.room.member')
   const stranger = members.find(({ state_key = '' }) => !isUserId(state_key))
   if (stranger !== undefined) throw badJson('body.initial_state: the state key of m.room.member must be a user id')
+  if (members.some(({ content }) => own(content, 'join_authorised_via_users_server') !== undefined)) {
+    throw badJson('body.initial_state: who lets a user in is for the server to say')
+  }
   return members.filter(({ content }) => own(content, 'membership') === 'invite').map(({ state_key }) => state_key!)
 }
 

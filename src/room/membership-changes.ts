@@ -8,7 +8,9 @@ import { isUserId } from '../protocol/identifiers.js'
 import type { JsonObject } from '../protocol/json.js'
 import { badJson, forbidden, invalidParam } from '../protocol/matrix-error.js'
 import type { Membership } from '../store/facts.js'
+import { membershipIn } from '../store/memberships.js'
 import { profile } from '../store/profiles.js'
+import type { RoomName } from '../store/room-names.js'
 import type { StoredEvent } from '../store/stored-event.js'
 import type { Tables } from '../store/tables.js'
 import { carryOver } from './carry-over.js'
@@ -17,6 +19,7 @@ import type { KnownRoom } from './known-room.js'
 import { memberContent } from './member-content.js'
 import { joinAuthorisation } from './restricted-join.js'
 import type { Rooms } from './rooms.js'
+import { redeemThirdPartyInvite, refusedWhenTooCostly } from './third-party-invites.js'
 
 export interface MembershipDeps {
   readonly db: Kysely<Tables>
@@ -25,9 +28,22 @@ export interface MembershipDeps {
 
 type Check = (current: Membership | undefined) => void
 
-/** `more`: what the member event says beside the membership, such as a reason. Who is joined already stays so. */
-export async function join(deps: MembershipDeps, name: KnownRoom, userId: string, more: JsonObject): Promise<void> {
-  if ((await deps.rooms.membership(name, userId)) !== 'join') await sendJoin(deps, name, userId, more)
+/**
+ * `more`: what the member event says beside the membership, such as a reason. `signed`: an identity server's word on whom
+ * a third-party invite is for. Who is joined already stays so.
+ */
+export async function join(
+  deps: MembershipDeps,
+  name: KnownRoom,
+  userId: string,
+  more: JsonObject,
+  signed?: JsonObject,
+): Promise<void> {
+  const membership = await deps.rooms.membership(name, userId)
+  if (signed !== undefined && membership !== 'join' && membership !== 'invite') {
+    await redeemThirdPartyInvite(deps, name, userId, signed)
+  }
+  if (membership !== 'join') await sendJoin(deps, name, userId, more)
   await carryOver(deps, name, userId)
 }
 
@@ -52,6 +68,18 @@ export async function leave(
   })
 }
 
+/**
+ * Declines an invite to a room that this server does not hold, or takes back a knock on one. It works without the room's
+ * servers; telling them is the business of federation.
+ */
+export async function leaveUnheld({ db, rooms }: MembershipDeps, { room }: RoomName, user: string): Promise<void> {
+  const current = await membershipIn(db, room, user)
+  if (current === undefined) throw forbidden('You are not in this room')
+  if (current.membership !== 'invite' && current.membership !== 'knock') return
+  const ended = { membership: 'leave', event: undefined, sender: user, strippedState: undefined } as const
+  await rooms.deps.writer.write([{ kind: 'membership', room, user, ...ended }])
+}
+
 /** @throws MatrixError 403 for users of other servers, 404 for users who are not here. */
 export async function invite(
   { db, rooms }: MembershipDeps,
@@ -62,7 +90,7 @@ export async function invite(
 ): Promise<StoredEvent> {
   await requireInvitable(db, rooms.deps.server.name, [target])
   const content = memberContent('invite', await profile(db, target), more)
-  return rooms.changeMembership(name, sender, target, content)
+  return refusedWhenTooCostly(rooms.changeMembership(name, sender, target, content))
 }
 
 export async function knock(
@@ -109,8 +137,9 @@ export async function setMember(
   name: KnownRoom,
   sender: string,
   target: string,
-  { membership, ...more }: JsonObject,
+  { membership, join_authorised_via_users_server: _claimed, ...more }: JsonObject,
 ): Promise<StoredEvent> {
+  // Who lets a user in is for this server to say. Clients that change a display name send back what they read.
   if (!isUserId(target)) throw invalidParam('The state key of m.room.member must be a user id')
   const isOwn = sender === target
   switch (membership) {

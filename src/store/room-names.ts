@@ -39,6 +39,7 @@ export class RoomNames {
 
   /** Rooms that are not here are absent. */
   async names(rooms: readonly RoomNumber[]): Promise<Map<RoomNumber, RoomName>> {
+    const names = new Map<RoomNumber, RoomName>()
     const unknown = [...new Set(rooms)].filter((room) => !this.byNumber.has(room))
     if (unknown.length > 0) {
       const rows = await this.db
@@ -46,9 +47,9 @@ export class RoomNames {
         .select(['room', 'room_id', 'version'])
         .where(sql<boolean>`room = any(${unknown}::int[])`)
         .execute()
-      for (const row of rows) this.remember(row)
+      // Those that are not remembered are answered all the same.
+      for (const row of rows) names.set(row.room, this.remember(row))
     }
-    const names = new Map<RoomNumber, RoomName>()
     for (const room of rooms) {
       const name = this.byNumber.get(room)
       if (name !== undefined) names.set(room, name)

@@ -1,4 +1,9 @@
 import { describe, expect, it } from '@jest/globals'
+import { sql } from 'kysely'
+import { encodeBase64 } from '../../src/protocol/base64.js'
+import type { RoomNumber } from '../../src/protocol/numbers.js'
+import { roomVersionNames } from '../../src/protocol/room-versions.js'
+import { signingKeyFromSeed, signJson } from '../../src/protocol/signing.js'
 import { startTestHomeserver, type TestUser } from '../support/homeserver.js'
 
 const homeserver = await startTestHomeserver()
@@ -76,6 +81,165 @@ describe('joining', () => {
   })
 })
 
+describe('joining on the word of a member', () => {
+  const restricted = ['8', '9', '10', '11', '12'].flatMap((version) => [
+    [version, 'restricted'],
+    ...(Number(version) >= 10 ? [[version, 'knock_restricted']] : []),
+  ]) as [string, string][]
+
+  const roomFor = async (space: string, version: string, join_rule: string, options: object = {}) => {
+    const content = { join_rule, allow: [{ type: 'org.example' }, { type: 'm.room_membership', room_id: space }] }
+    const initial_state = [{ type: 'm.room.join_rules', content }]
+    return alice.createRoom({ initial_state, room_version: version, ...options })
+  }
+
+  it.each(restricted)('works in rooms of version %s with the rule %s', async (version, rule) => {
+    const space = await alice.createRoom()
+    const roomId = await roomFor(space, version, rule)
+    expect(await act(carol, roomId, 'join')).toBe('403 M_FORBIDDEN')
+    await carol.join(space)
+    expect(await act(carol, roomId, 'join')).toBe(200)
+    expect(await member(roomId, carol)).toMatchObject({ join_authorised_via_users_server: alice.userId })
+    await act(carol, space, 'leave')
+    expect(await membership(roomId, carol)).toBe('join')
+    await act(carol, roomId, 'leave')
+    expect(await act(carol, roomId, 'join')).toBe('403 M_FORBIDDEN')
+  })
+
+  it('names somebody who may invite and is in the room', async () => {
+    const space = await alice.createRoom()
+    const levels = { users: { [alice.userId]: 100, [bob.userId]: 60, [carol.userId]: 50 }, invite: 60 }
+    const roomId = await roomFor(space, '11', 'restricted', { power_level_content_override: levels })
+    for (const user of [bob, carol]) await user.join(space)
+    await carol.join(roomId)
+    await bob.join(roomId)
+    await act(alice, roomId, 'leave')
+    const dave = await homeserver.user()
+    await dave.join(space)
+    expect(await act(dave, roomId, 'join')).toBe(200)
+    expect(await member(roomId, dave, dave)).toMatchObject({ join_authorised_via_users_server: bob.userId })
+    await act(bob, roomId, 'leave')
+    const erin = await homeserver.user()
+    await erin.join(space)
+    expect(await act(erin, roomId, 'join')).toBe('403 M_FORBIDDEN')
+  })
+
+  it('is not needed by who is invited, and does not help who is banned', async () => {
+    const space = await alice.createRoom()
+    await carol.join(space)
+    const roomId = await roomFor(space, '11', 'restricted')
+    await act(alice, roomId, 'invite', { user_id: carol.userId })
+    await carol.join(roomId)
+    expect(await member(roomId, carol)).not.toHaveProperty('join_authorised_via_users_server')
+    await act(alice, roomId, 'ban', { user_id: carol.userId })
+    expect(await act(carol, roomId, 'join')).toBe('403 M_FORBIDDEN')
+  })
+
+  it('cannot be claimed by a client', async () => {
+    const space = await alice.createRoom()
+    const roomId = await roomFor(space, '11', 'restricted')
+    const claim = { membership: 'join', join_authorised_via_users_server: alice.userId }
+    const path = (user: TestUser) => `${v3}/rooms/${encodeURIComponent(roomId)}/state/m.room.member/${user.userId}`
+    expect((await carol.put(path(carol), claim)).status).toBe(403)
+    await carol.join(space)
+    await carol.join(roomId)
+    const renamed = { ...claim, displayname: 'Caro', join_authorised_via_users_server: '@zoe:elsewhere.test' }
+    expect((await carol.put(path(carol), renamed)).status).toBe(200)
+    expect(await member(roomId, carol)).toEqual({ membership: 'join', displayname: 'Caro' })
+    const invite = { type: 'm.room.member', state_key: bob.userId, content: { ...renamed, membership: 'invite' } }
+    const { body } = await alice.post(`${v3}/createRoom`, { initial_state: [invite] })
+    expect(body.errcode).toBe('M_BAD_JSON')
+  })
+})
+
+describe('a third-party invite', () => {
+  const identityServer = signingKeyFromSeed('1', new Uint8Array(32).fill(3))
+  const offer = {
+    display_name: 'c...@example.org',
+    key_validity_url: 'https://id.test/valid',
+    public_key: encodeBase64(identityServer.publicKey),
+  }
+  const signedFor = (mxid: string, token: string, key = identityServer) =>
+    signJson({ mxid, sender: alice.userId, token }, 'id.test', key)
+  const offered = async (token: string, version: string) => {
+    const roomId = await alice.createRoom({ room_version: version })
+    await alice.ok('PUT', `${v3}/rooms/${encodeURIComponent(roomId)}/state/m.room.third_party_invite/${token}`, offer)
+    return roomId
+  }
+
+  it.each(roomVersionNames)('lets in whom the identity server vouches for, in rooms of version %s', async (version) => {
+    const roomId = await offered('secret', version)
+    const third_party_signed = signedFor(carol.userId, 'secret')
+    expect(await act(carol, roomId, 'join')).toBe('403 M_FORBIDDEN')
+    expect(await act(carol, roomId, 'join', { third_party_signed })).toBe(200)
+    expect(await membership(roomId, carol)).toBe('join')
+    expect(await act(carol, roomId, 'join', { third_party_signed })).toBe(200)
+  })
+
+  it('lets in nobody else', async () => {
+    const roomId = await offered('secret', '12')
+    const stranger = signingKeyFromSeed('1', new Uint8Array(32).fill(4))
+    for (const third_party_signed of [
+      signedFor(bob.userId, 'secret'),
+      signedFor(carol.userId, 'other'),
+      signedFor(carol.userId, 'secret', stranger),
+      { mxid: carol.userId, token: 'secret' },
+      {},
+    ]) {
+      expect(await act(carol, roomId, 'join', { third_party_signed })).toBe('403 M_FORBIDDEN')
+    }
+    await act(alice, roomId, 'ban', { user_id: carol.userId })
+    const third_party_signed = signedFor(carol.userId, 'secret')
+    expect(await act(carol, roomId, 'join', { third_party_signed })).toBe('403 M_FORBIDDEN')
+  })
+
+  it('with thousands of signatures is refused', async () => {
+    const roomId = await offered('secret', '12')
+    const signature = Object.values((signedFor(carol.userId, 'secret') as { signatures: Record<string, object> }).signatures['id.test']!)[0] as string
+    const many = Array.from({ length: 1_100 }, (_, i) => [`ed25519:${i}`, `${i}`.padStart(5, 'A') + signature.slice(5)])
+    const signed = { mxid: carol.userId, token: 'secret', signatures: { 'id.test': Object.fromEntries(many) } }
+    expect(await act(carol, roomId, 'join', { third_party_signed: signed })).toMatch(/^(403|413)/)
+  })
+})
+
+describe('a room this server does not hold', () => {
+  /** As federation leaves it behind. */
+  const outside = async (kind: 'invite' | 'knock', user: TestUser) => {
+    const { db, writer } = homeserver.services
+    const { rows } = await sql<{ room: RoomNumber }>`select nextval('room_number')::int as room`.execute(db)
+    const room = rows[0]!.room
+    const room_id = `!${room}:elsewhere.test`
+    await db
+      .insertInto('room')
+      .values({ room, room_id } as never)
+      .execute()
+    const strippedState = JSON.stringify([
+      { type: 'm.room.create', state_key: '', sender: '@zoe:elsewhere.test', content: {} },
+      { type: 'm.room.member', state_key: user.userId, sender: '@zoe:elsewhere.test', content: { membership: kind } },
+    ])
+    const sender = '@zoe:elsewhere.test'
+    const fact = { kind: 'membership', room, user: user.userId, membership: kind, event: undefined } as const
+    await writer.write([{ ...fact, sender, strippedState }])
+    return room_id
+  }
+
+  it.each(['invite', 'knock'] as const)('can be left by who has a %s', async (kind) => {
+    const user = await homeserver.user()
+    const roomId = await outside(kind, user)
+    const first = await user.sync()
+    expect(Object.keys(first.rooms[kind])).toEqual([roomId])
+    expect(await act(bob, roomId, 'leave')).toBe('403 M_FORBIDDEN')
+    expect(await act(user, roomId, 'forget')).toBe('400 M_UNKNOWN')
+    expect(await act(user, roomId, 'leave', { reason: 'no' })).toBe(200)
+    expect(await act(user, roomId, 'leave')).toBe(200)
+    const { rooms = {} } = await user.sync({ since: first.next_batch })
+    expect(rooms[kind]).toBeUndefined()
+    expect(Object.keys(rooms.leave ?? {})).toEqual([roomId])
+    expect(await act(user, roomId, 'forget')).toBe(200)
+    expect((await user.sync()).rooms?.[kind]).toBeUndefined()
+  })
+})
+
 describe('leaving', () => {
   it('twice is fine', async () => {
     const roomId = await alice.createRoom()
@@ -148,6 +312,28 @@ describe('kicking, banning and unbanning', () => {
     expect(await act(alice, roomId, 'kick', target)).toBe('403 M_FORBIDDEN')
   })
 
+  it('is refused against who has as much power', async () => {
+    const users = { [alice.userId]: 100, [bob.userId]: 50, [carol.userId]: 50 }
+    const options = { room_version: '11', preset: 'public_chat', power_level_content_override: { users } }
+    const roomId = await alice.createRoom(options)
+    for (const user of [bob, carol]) await user.join(roomId)
+    for (const action of ['kick', 'ban']) {
+      expect(await act(bob, roomId, action, { user_id: carol.userId })).toBe('403 M_FORBIDDEN')
+    }
+    expect(await act(alice, roomId, 'ban', { user_id: carol.userId })).toBe(200)
+    expect(await act(alice, roomId, 'ban', { user_id: carol.userId })).toBe(200)
+    expect(await act(alice, roomId, 'invite', { user_id: carol.userId })).toBe('403 M_FORBIDDEN')
+    expect(await act(bob, roomId, 'unban', { user_id: carol.userId })).toBe('403 M_FORBIDDEN')
+  })
+
+  it('withdraws an invite, and bans who was never here', async () => {
+    const roomId = await alice.createRoom({ invite: [bob.userId] })
+    expect(await act(alice, roomId, 'kick', { user_id: bob.userId })).toBe(200)
+    expect(await act(bob, roomId, 'join')).toBe('403 M_FORBIDDEN')
+    expect(await act(alice, roomId, 'ban', { user_id: '@zoe:elsewhere.test' })).toBe(200)
+    expect(await act(alice, roomId, 'unban', { user_id: '@zoe:elsewhere.test' })).toBe(200)
+  })
+
   it('is refused without the power', async () => {
     const roomId = await alice.createRoom()
     await bob.join(roomId)
@@ -168,6 +354,46 @@ describe('knocking', () => {
     expect(await member(roomId, bob)).toMatchObject({ membership: 'knock', reason: 'please', displayname: 'Bob' })
     expect(await act(alice, roomId, 'invite', { user_id: bob.userId })).toBe(200)
     expect(await act(bob, roomId, 'join')).toBe(200)
+  })
+
+  it('can be taken back, and refused', async () => {
+    const roomId = await alice.createRoom(knocking)
+    const knock = () => bob.ok('POST', `${v3}/knock/${encodeURIComponent(roomId)}?via=a.test&server_name=b.test`, {})
+    await knock()
+    const since = await bob.syncToken()
+    expect(await act(bob, roomId, 'leave', { reason: 'never mind' })).toBe(200)
+    expect(await member(roomId, bob)).toEqual({ membership: 'leave', reason: 'never mind' })
+    expect(Object.keys((await bob.sync({ since })).rooms.leave)).toEqual([roomId])
+    await knock()
+    expect(await act(bob, roomId, 'join')).toBe('403 M_FORBIDDEN')
+    expect(await act(alice, roomId, 'kick', { user_id: bob.userId, reason: 'no' })).toBe(200)
+    expect(await member(roomId, bob)).toEqual({ membership: 'leave', reason: 'no' })
+  })
+
+  it.each(roomVersionNames.map((version) => [version, Number(version) >= 7 ? 200 : 403] as const))(
+    'on a room of version %s is answered %d',
+    async (version, status) => {
+      const roomId = await alice.createRoom({ ...knocking, room_version: version })
+      expect((await bob.post(`${v3}/knock/${encodeURIComponent(roomId)}`, {})).status).toBe(status)
+    },
+  )
+
+  it('works by the rule knock_restricted, too', async () => {
+    const content = { join_rule: 'knock_restricted', allow: [] }
+    const roomId = await alice.createRoom({ initial_state: [{ type: 'm.room.join_rules', content }] })
+    await bob.ok('POST', `${v3}/knock/${encodeURIComponent(roomId)}`, {})
+    expect(await membership(roomId, bob)).toBe('knock')
+  })
+
+  it('is refused to who is in the room, invited or banned, and where there is no room', async () => {
+    const roomId = await alice.createRoom({ ...knocking, invite: [bob.userId] })
+    await act(alice, roomId, 'ban', { user_id: carol.userId })
+    for (const user of [alice, bob, carol]) {
+      expect((await user.post(`${v3}/knock/${encodeURIComponent(roomId)}`, {})).body.errcode).toBe('M_FORBIDDEN')
+    }
+    expect((await bob.post(`${v3}/knock/${encodeURIComponent('!no:hearth.test')}`, {})).body.errcode).toBe(
+      'M_NOT_FOUND',
+    )
   })
 
   it('is refused where the room does not take it', async () => {
@@ -197,6 +423,40 @@ describe('forgetting', () => {
 
   it('a room one was never in is refused', async () => {
     expect(await act(bob, await alice.createRoom(), 'forget')).toBe('404 M_NOT_FOUND')
+  })
+})
+
+describe('a forgotten room', () => {
+  it('is in no sync, until one is invited again', async () => {
+    const user = await homeserver.user()
+    const roomId = await alice.createRoom()
+    await user.join(roomId)
+    await act(user, roomId, 'leave')
+    const left = { room: { include_leave: true } }
+    expect(Object.keys((await user.sync({ filter: left })).rooms.leave)).toEqual([roomId])
+    expect(await act(user, roomId, 'forget')).toBe(200)
+    expect(await act(user, roomId, 'forget')).toBe(200)
+    const { rooms, next_batch: since } = await user.sync({ filter: left })
+    expect(rooms?.leave).toBeUndefined()
+    await act(alice, roomId, 'invite', { user_id: user.userId })
+    expect(Object.keys((await user.sync({ since })).rooms.invite)).toEqual([roomId])
+  })
+
+  it.each(['invite', 'knock'])('cannot be one that one has an open %s to', async (kind) => {
+    const user = await homeserver.user()
+    const initial_state = [{ type: 'm.room.join_rules', content: { join_rule: 'knock' } }]
+    const roomId = await alice.createRoom({ initial_state, ...(kind === 'invite' && { invite: [user.userId] }) })
+    if (kind === 'knock') await user.ok('POST', `${v3}/knock/${encodeURIComponent(roomId)}`, {})
+    expect(await act(user, roomId, 'forget')).toBe('400 M_UNKNOWN')
+    expect(await act(user, roomId, 'leave')).toBe(200)
+    expect(await act(user, roomId, 'forget')).toBe(200)
+  })
+
+  it('can be one that one is banned from', async () => {
+    const roomId = await alice.createRoom()
+    await act(alice, roomId, 'ban', { user_id: bob.userId })
+    expect(await act(bob, roomId, 'leave')).toBe('403 M_FORBIDDEN')
+    expect(await act(bob, roomId, 'forget')).toBe(200)
   })
 })
 

@@ -9,8 +9,7 @@ import { reason, reasonIn, roomIdOrAlias, via } from './fields.js'
  * POST /_matrix/client/v3/rooms/{roomId}/join and /join/{roomIdOrAlias}
  * https://spec.matrix.org/v1.19/client-server-api/#joining-rooms
  *
- * The servers of `via` are not asked: rooms of other servers cannot be joined yet, and are not found. A signature of an
- * identity server (`third_party_signed`) lets nobody in, since nobody can be invited by one.
+ * The servers of `via` are not asked: rooms of other servers cannot be joined yet, and are not found.
  */
 const body = Type.Object({ reason, third_party_signed: Type.Optional(jsonObject) })
 
@@ -26,7 +25,7 @@ export const joinRoomById = endpoint({
 
   async handle(services, { requester, params, body }) {
     const name = await services.rooms.named(params.roomId)
-    await join(services, name, requester.userId, reasonIn(body))
+    await join(services, name, requester.userId, reasonIn(body), body.third_party_signed)
     return { room_id: name.roomId }
   },
 })
@@ -44,7 +43,7 @@ export const joinRoom = endpoint({
 
   async handle(services, { requester, params, body }) {
     const name = await roomByIdOrAlias(services.rooms, params.roomIdOrAlias)
-    await join(services, name, requester.userId, reasonIn(body))
+    await join(services, name, requester.userId, reasonIn(body), body.third_party_signed)
     return { room_id: name.roomId }
   },
 })

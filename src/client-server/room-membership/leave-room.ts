@@ -1,6 +1,8 @@
 import { Type } from 'typebox'
 import { roomId } from '../../http/fields.js'
-import { leave } from '../../room/membership-changes.js'
+import { notFound } from '../../protocol/matrix-error.js'
+import { isKnown } from '../../room/known-room.js'
+import { leave, leaveUnheld } from '../../room/membership-changes.js'
 import { endpoint } from '../endpoint.js'
 import { reason, reasonIn } from './fields.js'
 
@@ -18,7 +20,10 @@ export const leaveRoom = endpoint({
   emptyBody: 'allowed',
 
   async handle(services, { requester, params, body }) {
-    await leave(services, await services.rooms.named(params.roomId), requester.userId, reasonIn(body))
+    const name = await services.stores.names.find(params.roomId)
+    if (name === undefined) throw notFound('This server does not know the room')
+    if (isKnown(name)) await leave(services, name, requester.userId, reasonIn(body))
+    else await leaveUnheld(services, name, requester.userId)
     return {}
   },
 })
