@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals'
 import {
   createClient,
   EventType,
+  type ICreateRoomOpts,
   type IStartClientOpts,
   type MatrixClient,
   type MatrixEvent,
@@ -156,6 +157,66 @@ describe('two people with matrix-js-sdk', () => {
     expect(bodies(bob.getRoom(roomId)!)).toEqual([...said, 'after'])
     expect(room.getEventReadUpTo(bob.getUserId()!)).toBe(bob.getRoom(roomId)!.getEventReadUpTo(bob.getUserId()!))
   }, 90_000)
+})
+
+describe('two people and the doors of rooms', () => {
+  let erin: MatrixClient
+  let frank: MatrixClient
+  afterAll(stopAll)
+
+  const withJoinRule = (content: object, version: string) =>
+    erin.createRoom({
+      room_version: version,
+      initial_state: [{ type: 'm.room.join_rules', state_key: '', content }],
+    } as ICreateRoomOpts)
+  const membership = (client: MatrixClient, roomId: string, is: string) =>
+    eventually(`the membership is ${is}`, () => client.getRoom(roomId)?.getMyMembership() === is)
+
+  it('one knocks and is let in', async () => {
+    erin = await register('erin', 'the password of erin')
+    frank = await register('frank', 'the password of frank')
+    await Promise.all([start(erin), start(frank)])
+    const { room_id: roomId } = await withJoinRule({ join_rule: 'knock' }, '11')
+    await frank.knockRoom(roomId, { reason: 'It is cold outside.' })
+    await membership(frank, roomId, 'knock')
+    await eventually('Erin hears it', () => {
+      return erin.getRoom(roomId)?.getMember(frank.getUserId()!)?.membership === 'knock'
+    })
+    await erin.invite(roomId, frank.getUserId()!)
+    await membership(frank, roomId, 'invite')
+    await frank.joinRoom(roomId)
+    await membership(frank, roomId, 'join')
+  }, 60_000)
+
+  it('one comes in by another room', async () => {
+    const { room_id: space } = await erin.createRoom({ preset: Preset.PublicChat })
+    const allow = [{ type: 'm.room_membership', room_id: space }]
+    const { room_id: roomId } = await withJoinRule({ join_rule: 'restricted', allow }, '12')
+    await expect(frank.joinRoom(roomId)).rejects.toMatchObject({ errcode: 'M_FORBIDDEN' })
+    await frank.joinRoom(space)
+    await frank.joinRoom(roomId)
+    await membership(frank, roomId, 'join')
+  }, 60_000)
+
+  it('one follows the other into the room that replaces theirs', async () => {
+    const { room_id: old } = await erin.createRoom({ preset: Preset.PublicChat, room_version: '11', name: 'Home' })
+    await frank.joinRoom(old)
+    await membership(frank, old, 'join')
+    const { replacement_room: made } = await erin.upgradeRoom(old, '12')
+    const tombstone = await eventually('Frank is told', () => {
+      return frank.getRoom(old)!.currentState.getStateEvents('m.room.tombstone', '') ?? undefined
+    })
+    expect(tombstone.getContent()['replacement_room']).toBe(made)
+    await frank.joinRoom(made)
+    await membership(frank, made, 'join')
+    const room = frank.getRoom(made)!
+    await eventually('it has its name', () => room.name === 'Home')
+    expect(room.getVersion()).toBe('12')
+    expect(room.findPredecessor()?.roomId).toBe(old)
+    const visible = frank.getVisibleRooms().map(({ roomId }) => roomId)
+    expect(visible).toContain(made)
+    expect(visible).not.toContain(old)
+  }, 60_000)
 })
 
 describe('two people with encryption', () => {
