@@ -36,3 +36,18 @@ export async function gapAfter(
   `.execute(db)
   return rows[0]
 }
+
+/** The gap before the event at an order: what is missing there, and the lowest place at its anchor that is taken. */
+export async function gapAt(
+  db: Kysely<LogTables>,
+  room: RoomNumber,
+  { anchor, minor }: RoomOrder,
+): Promise<{ readonly missing: readonly string[]; readonly lowest: number; readonly sender: string } | undefined> {
+  const { rows } = await sql<{ missing: string[]; lowest: number; sender: string }>`
+    select sender,
+      array(select event_id from backward_extremity gap where gap.room = ${room} and gap.event = after.event) as missing,
+      (select min(minor) from event where room = ${room} and anchor = ${anchor}) as lowest
+    from event after where room = ${room} and anchor = ${anchor} and minor = ${minor}
+  `.execute(db)
+  return rows[0]
+}

@@ -1,0 +1,104 @@
+/**
+ * Asking peers within limits: a deadline on every call, so many calls at once of one server, so many PDUs and bytes for
+ * one PDU that needs them. A server that never answers holds up who asked it and nobody else; who comes to it beyond the
+ * limit is told at once, and tried again later.
+ */
+import { NotNow } from './not-now.js'
+import type { Peers } from './peers.js'
+
+export interface AskingLimits {
+  /** In ms. */
+  readonly timeout: number
+  /** Calls under way of one server. */
+  readonly atOnce: number
+}
+
+export class Asking {
+  private readonly underWay = new Map<string, number>()
+
+  constructor(
+    private readonly peers: Peers,
+    private readonly limits: AskingLimits,
+    private readonly closing: AbortSignal,
+  ) {}
+
+  /** @throws NotNow when the server fails, is too slow, or has enough to answer already. */
+  async ask<T>(server: string, call: (peers: Peers, signal: AbortSignal) => Promise<T>): Promise<T> {
+    const before = this.underWay.get(server) ?? 0
+    if (before >= this.limits.atOnce) throw new NotNow('peers', `${server} has enough to answer`)
+    this.underWay.set(server, before + 1)
+    try {
+      return await withDeadline(this.limits.timeout, this.closing, (signal) => call(this.peers, signal))
+    } catch (cause) {
+      throw cause instanceof NotNow ? cause : new NotNow('peers', `${server} does not answer`, { cause })
+    } finally {
+      const left = this.underWay.get(server)! - 1
+      if (left === 0) this.underWay.delete(server)
+      else this.underWay.set(server, left)
+    }
+  }
+}
+
+/** Whether the call obeys the signal or not. */
+async function withDeadline<T>(
+  ms: number,
+  closing: AbortSignal,
+  call: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const ending = new AbortController()
+  const end = () => ending.abort()
+  const timer = setTimeout(end, ms)
+  closing.addEventListener('abort', end)
+  if (closing.aborted) end()
+  try {
+    const ended = new Promise<never>((_, reject) => {
+      ending.signal.addEventListener('abort', () => reject(new Error('too slow')))
+      if (ending.signal.aborted) reject(new Error('the server is shutting down'))
+    })
+    return await Promise.race([call(ending.signal), ended])
+  } finally {
+    clearTimeout(timer)
+    closing.removeEventListener('abort', end)
+  }
+}
+
+export interface BudgetLimits {
+  readonly pdus: number
+  readonly bytes: number
+  /** In ms. */
+  readonly time: number
+}
+
+/** What one PDU may cost in what it makes us fetch. */
+export class Budget {
+  private pdus = 0
+  private bytes = 0
+  private readonly end: number
+
+  constructor(
+    private readonly limits: BudgetLimits,
+    private readonly now: () => number,
+  ) {
+    this.end = now() + limits.time
+  }
+
+  /** @throws NotNow when it is used up. */
+  spend(texts: readonly string[]): void {
+    this.pdus += texts.length
+    for (const text of texts) this.bytes += text.length
+    if (this.pdus > this.limits.pdus) throw new NotNow('budget', `needs more than ${this.limits.pdus} other events`)
+    if (this.bytes > this.limits.bytes) throw new NotNow('budget', `needs more than ${this.limits.bytes} bytes`)
+    this.checkTime()
+  }
+
+  /** @throws NotNow when time is up. */
+  checkTime(): void {
+    if (this.now() > this.end) throw new NotNow('budget', `needs more than ${this.limits.time} ms`)
+  }
+}
+
+/** Each attempt may cost twice as much as the one before, up to eight times. */
+export function budgetOf(attempts: number, { pdus, bytes, time }: BudgetLimits): BudgetLimits {
+  const factor = 2 ** Math.min(attempts, 3)
+  return { pdus: pdus * factor, bytes: bytes * factor, time: time * Math.min(factor, 2) }
+}

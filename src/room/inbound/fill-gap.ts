@@ -1,0 +1,113 @@
+/**
+ * Filling the gap before a PDU: its auth events, then the events between it and what we hold, if they are few. Where the
+ * gap is larger, the state after the events at its far end is taken from a peer, and the room goes on from there with a
+ * backward extremity.
+ */
+import type { EventNumber } from '../../protocol/numbers.js'
+import type { RoomEvent } from '../../protocol/room-event.js'
+import { holdAuthEvents } from './auth-events.js'
+import type { Fetching } from './fetching.js'
+import { inOrder } from './in-order.js'
+import { stateAfterEvent } from './missing-state.js'
+import { NotNow } from './not-now.js'
+import type { Pdu } from './read-pdu.js'
+import { checkPolicy, receive } from './receive-pdu.js'
+
+/** Of one answer, and how many answers make a gap that is small. */
+const LIMIT = 50
+const ROUNDS = 4
+/** As many as an event may name. Each may cost a whole state. */
+const MOST_STATES = 20
+
+export type StateAfter = ReadonlyMap<string, readonly EventNumber[]>
+
+/** What `rooms.receive` needs to take the PDU: what is missing before it is held, or its state given. @throws NotNow */
+export async function fillGap(fetching: Fetching, pdu: Pdu): Promise<StateAfter> {
+  await holdAuthEvents(fetching, [pdu])
+  const missing = await withoutState(fetching, [pdu.event])
+  if (missing.length === 0) return new Map()
+  const between = await missingEvents(fetching, pdu, missing)
+  await receiveBetween(fetching, between)
+  return statesBefore(fetching, pdu)
+}
+
+/** The prev events of these after which we know no state. */
+async function withoutState(fetching: Fetching, events: readonly RoomEvent[]): Promise<string[]> {
+  const named = new Set(events.flatMap(({ prevEvents }) => prevEvents))
+  for (const { eventId } of events) named.delete(eventId)
+  const held = await fetching.held(named)
+  return [...named].filter((eventId) => held.get(eventId)?.hasState !== true)
+}
+
+/** From peers, newest first, until what they stand on is held or the gap proves large. Nobody has them: then none. */
+async function missingEvents(fetching: Fetching, pdu: Pdu, missing: readonly string[]): Promise<Map<string, Pdu>> {
+  const found = new Map<string, Pdu>()
+  let latest = [pdu.event.eventId]
+  let wanted = new Set(missing)
+  for (let round = 0; round < ROUNDS && wanted.size > 0; round++) {
+    const before = found.size
+    for (const [eventId, event] of await askForMissing(fetching, latest, wanted)) found.set(eventId, event)
+    if (found.size === before) break
+    const left = await withoutState(fetching, [pdu.event, ...[...found.values()].map(({ event }) => event)])
+    wanted = new Set(left.filter((eventId) => !found.has(eventId)))
+    const stillOpen = [...found.values()].filter(({ event }) => event.prevEvents.some((id) => wanted.has(id)))
+    latest = stillOpen.map(({ event }) => event.eventId).slice(0, MOST_STATES)
+  }
+  return found
+}
+
+/** Of an answer, what the wanted ones are and stand on. */
+async function askForMissing(
+  fetching: Fetching,
+  latest: readonly string[],
+  wanted: ReadonlySet<string>,
+): Promise<Map<string, Pdu>> {
+  const { deps, name } = fetching
+  const { extremities } = await deps.rooms.head(name)
+  const earliest = extremities.map(({ event }) => event.eventId)
+  const gap = { earliest, latest, limit: LIMIT, minDepth: 0 }
+  const texts = await fetching
+    .firstOf(
+      (server, peers, signal) => peers.missingEvents(server, name.roomId, gap, signal),
+      (answer) => answer.length > 0,
+    )
+    .catch((cause: unknown) => {
+      if (cause instanceof NotNow && cause.kind === 'peers') return []
+      throw cause
+    })
+  const offered = await fetching.read(texts.slice(0, LIMIT), () => true)
+  const taken = new Map<string, Pdu>()
+  const reached = [...wanted]
+  for (const eventId of reached) {
+    const pdu = offered.get(eventId)
+    if (pdu === undefined || taken.has(eventId)) continue
+    taken.set(eventId, pdu)
+    reached.push(...pdu.event.prevEvents)
+  }
+  return taken
+}
+
+/** Each as if it had come by itself; what fails its checks is stored with its fate. */
+async function receiveBetween(fetching: Fetching, between: ReadonlyMap<string, Pdu>): Promise<void> {
+  const { deps, name } = fetching
+  const { ordered, cyclic } = inOrder(
+    between.values(),
+    ({ event }) => event.eventId,
+    ({ event }) => event.prevEvents,
+  )
+  if (cyclic.length > 0) deps.counters.countDropped('cycle')
+  await holdAuthEvents(fetching, ordered)
+  for (const pdu of ordered) {
+    const stateAfter = await statesBefore(fetching, pdu)
+    const checked = await checkPolicy(deps, name, pdu)
+    await receive(deps, name, checked.pdu, { kind: 'live', stateAfter, policy: checked.policy })
+  }
+}
+
+export async function statesBefore(fetching: Fetching, { event }: Pdu): Promise<StateAfter> {
+  const missing = await withoutState(fetching, [event])
+  if (missing.length > MOST_STATES) throw new NotNow('budget', `needs the states after ${missing.length} events`)
+  const states = new Map<string, readonly EventNumber[]>()
+  for (const eventId of missing) states.set(eventId, await stateAfterEvent(fetching, eventId))
+  return states
+}

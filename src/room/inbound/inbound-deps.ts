@@ -1,0 +1,27 @@
+import type { Kysely } from 'kysely'
+import type { Stores } from '../../store/stores.js'
+import type { Tables } from '../../store/tables.js'
+import type { Rooms } from '../rooms.js'
+import type { Asking, BudgetLimits } from './asking.js'
+import type { Counters } from './counters.js'
+import type { PolicyServers } from './policy.js'
+
+/** What the parts of receiving PDUs stand on. */
+export interface InboundDeps {
+  readonly db: Kysely<Tables>
+  readonly stores: Stores
+  readonly rooms: Rooms
+  readonly asking: Asking
+  readonly policies: PolicyServers
+  readonly counters: Counters
+  readonly budget: BudgetLimits
+  /** This server's name. */
+  readonly serverName: string
+  /** In ms. */
+  readonly now: () => number
+  readonly logger: {
+    info(fields: object, message: string): void
+    warn(fields: object, message: string): void
+    error(fields: object, message: string): void
+  }
+}

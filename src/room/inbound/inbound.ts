@@ -1,0 +1,139 @@
+/**
+ * Events of other servers, from their transactions into the rooms.
+ *
+ * Transactions are answered when what is not decided at once is staged in the database (transaction.ts). Rooms with
+ * something staged take turns, so many at once (room-inbox.ts): a room whose peers hang has a place, and no more of it
+ * than a server may have calls under way. Whoever stages wakes the room in memory; what other processes staged and left
+ * behind, and what has a later time, is found by `poll`. Which process works off a room is said by a lease with an end.
+ */
+import { randomUUID } from 'node:crypto'
+import type { Kysely } from 'kysely'
+import { dueRooms, releaseLease, takeLease } from '../../store/staged-pdus.js'
+import type { Stores } from '../../store/stores.js'
+import type { Tables } from '../../store/tables.js'
+import type { KnownRoom } from '../known-room.js'
+import type { Rooms } from '../rooms.js'
+import { Asking, type AskingLimits, type BudgetLimits } from './asking.js'
+import { Counters } from './counters.js'
+import type { InboundDeps } from './inbound-deps.js'
+import type { Peers, PduText } from './peers.js'
+import { PolicyServers } from './policy.js'
+import { RoomInbox } from './room-inbox.js'
+import { Transactions, type PduAnswers } from './transaction.js'
+
+export interface InboundOptions {
+  readonly db: Kysely<Tables>
+  readonly stores: Stores
+  readonly rooms: Rooms
+  readonly peers: Peers
+  readonly serverName: string
+  readonly logger: InboundDeps['logger']
+  readonly now?: () => number
+  readonly config?: Partial<InboundConfig>
+}
+
+export interface InboundConfig {
+  readonly asking: AskingLimits
+  /** Of one PDU, at its first attempt. */
+  readonly budget: BudgetLimits
+  /** Rooms that are worked off at once. Most of them wait for the database or for peers. */
+  readonly roomsAtOnce: number
+  /** How long a room is a process's own without a sign of life, in ms. */
+  readonly lease: number
+}
+
+export const inboundConfig: InboundConfig = {
+  asking: { timeout: 10_000, atOnce: 8 },
+  budget: { pdus: 20_000, bytes: 64 * 1024 * 1024, time: 20_000 },
+  roomsAtOnce: 64,
+  lease: 120_000,
+}
+
+export class Inbound {
+  readonly counters = new Counters()
+  readonly deps: InboundDeps
+  private readonly config: InboundConfig
+  private readonly transactions: Transactions
+  private readonly closing = new AbortController()
+  private readonly holder = randomUUID()
+  /** Rooms in the order in which their turns come. */
+  private readonly waiting = new Set<string>()
+  private readonly working = new Map<string, { inbox?: RoomInbox; isWoken: boolean; done: Promise<void> }>()
+
+  constructor({ peers, now = Date.now, config, ...options }: InboundOptions) {
+    this.config = { ...inboundConfig, ...config }
+    const asking = new Asking(peers, this.config.asking, this.closing.signal)
+    const policies = new PolicyServers(options.rooms, asking)
+    this.deps = { ...options, now, asking, policies, counters: this.counters, budget: this.config.budget }
+    this.transactions = new Transactions(this.deps)
+  }
+
+  /** The PDUs of a transaction of `origin`, whose signature on the request was verified. */
+  async transaction(origin: string, texts: readonly PduText[]): Promise<PduAnswers> {
+    const { pdus, roomIds } = await this.transactions.take(origin, texts)
+    for (const roomId of roomIds) this.wake(roomId)
+    return pdus
+  }
+
+  /** Rooms that have something due, whoever staged it. */
+  async poll(): Promise<void> {
+    const most = 4 * this.config.roomsAtOnce
+    for (const roomId of await dueRooms(this.deps.db, this.deps.now(), most)) this.wake(roomId)
+  }
+
+  /** Until nothing is due any more of what is known here. */
+  async settled(): Promise<void> {
+    while (this.working.size > 0) await Promise.all([...this.working.values()].map(({ done }) => done))
+  }
+
+  /** What is under way ends; what is not decided stays staged. */
+  async close(): Promise<void> {
+    this.closing.abort()
+    this.waiting.clear()
+    await this.settled()
+  }
+
+  private wake(roomId: string): void {
+    if (this.closing.signal.aborted) return
+    const working = this.working.get(roomId)
+    if (working === undefined) {
+      this.waiting.add(roomId)
+      this.begin()
+      return
+    }
+    working.isWoken = true
+    working.inbox?.wake()
+  }
+
+  private begin(): void {
+    for (const roomId of this.waiting) {
+      if (this.working.size >= this.config.roomsAtOnce) return
+      this.waiting.delete(roomId)
+      const place = { isWoken: false, done: Promise.resolve() }
+      this.working.set(roomId, place)
+      place.done = this.work(roomId, place).finally(() => this.end(roomId, place))
+    }
+  }
+
+  private end(roomId: string, { isWoken }: { readonly isWoken: boolean }): void {
+    this.working.delete(roomId)
+    if (this.closing.signal.aborted) return
+    if (isWoken) this.waiting.add(roomId)
+    this.begin()
+  }
+
+  private async work(roomId: string, place: { inbox?: RoomInbox; isWoken: boolean }): Promise<void> {
+    const { db, stores, logger } = this.deps
+    try {
+      const name = await stores.names.find(roomId)
+      if (name?.rules === undefined) return
+      const renew = () => takeLease(db, roomId, this.holder, this.config.lease)
+      place.inbox = new RoomInbox(this.deps, name as KnownRoom, this.closing.signal, renew)
+      place.isWoken = false
+      await place.inbox.run()
+      await releaseLease(db, roomId, this.holder)
+    } catch (cause) {
+      logger.error({ err: cause, room_id: roomId }, 'working off the staged PDUs of a room failed')
+    }
+  }
+}

@@ -1,0 +1,316 @@
+/**
+ * Working off what is staged of one room, by the process that has its lease.
+ *
+ * Each PDU goes through four stations, and each by itself: it is *checked* (format, signatures, content hash; keys may
+ * have to be fetched), it *waits* while an event it stands on is staged, too, it has its *gap* filled from peers when what
+ * it stands on is missing, and it is *handed over* to the room's lane with all others that are ready, so that they share a
+ * commit. Network happens in the first and third only, in tasks of their own: a PDU that waits for a peer holds up the
+ * PDUs that stand on it and nothing else.
+ *
+ * A PDU leaves when it is stored (its row goes with that transaction), dropped, or known already; or it stays staged with
+ * a reason and a time for the next attempt, which is no verdict.
+ */
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { heldEvents, type HeldEvent } from '../../store/held-events.js'
+import { duePdus, endWaiting, postpone, stagedAmong, unstage, type StagedPdu } from '../../store/staged-pdus.js'
+import { DatabaseUnavailable } from '../../store/log-writer.js'
+import type { Verdict } from '../../protocol/verdict.js'
+import { EventsUnknown, HeadMoved } from '../arrival.js'
+import type { KnownRoom } from '../known-room.js'
+import { Budget, budgetOf } from './asking.js'
+import type { DropReason } from './counters.js'
+import { Fetching } from './fetching.js'
+import { fillGap, type StateAfter } from './fill-gap.js'
+import type { InboundDeps } from './inbound-deps.js'
+import { inOrder } from './in-order.js'
+import { keysOfBatch, type KeysOf } from './keys-of-batch.js'
+import { NotNow } from './not-now.js'
+import { isDropped, type Pdu } from './read-pdu.js'
+import { checkPdu, checkPolicy, readSignedPdu, receive } from './receive-pdu.js'
+
+/** PDUs of a room in memory, and of those the ones loaded or handed over at once. */
+const MOST_IN_HAND = 600
+const AT_ONCE = 200
+
+interface Item {
+  readonly row: StagedPdu
+  readonly pdu: Pdu
+  station: 'checking' | 'checked' | 'busy'
+  policy?: Verdict
+}
+
+export class RoomInbox {
+  private readonly items = new Map<number, Item>()
+  private readonly tasks = new Set<Promise<void>>()
+  private isFilling = false
+  /** There may be rows that were not loaded. */
+  private hasMore = true
+  private happened: (() => void) | undefined
+  private hasHappened = false
+
+  constructor(
+    private readonly deps: InboundDeps,
+    private readonly name: KnownRoom,
+    private readonly closing: AbortSignal,
+    /** Called every round, while there is something to do: the lease is to last. */
+    private readonly renew: () => Promise<boolean>,
+  ) {}
+
+  /** Something was staged. */
+  wake(): void {
+    this.hasMore = true
+    this.notice()
+  }
+
+  /** Until nothing is due, or the lease is lost, or the process ends. What is under way is waited for. */
+  async run(): Promise<void> {
+    try {
+      while (!this.closing.aborted && (await this.renew())) {
+        if (this.hasMore) await this.load()
+        await this.handOver()
+        if (this.tasks.size === 0 && !this.hasMore) return
+        if (this.tasks.size > 0) await this.somethingHappens()
+      }
+    } finally {
+      await Promise.allSettled(this.tasks)
+    }
+  }
+
+  private notice(): void {
+    this.hasHappened = true
+    this.happened?.()
+  }
+
+  /** What happens in one turn of the event loop is looked at together. */
+  private async somethingHappens(): Promise<void> {
+    if (!this.hasHappened) await new Promise<void>((resolve) => (this.happened = resolve))
+    await nextTurn()
+    this.happened = undefined
+    this.hasHappened = false
+  }
+
+  private start(task: () => Promise<void>): void {
+    const running = task()
+      .catch((cause: unknown) => {
+        this.deps.logger.error({ err: cause, room_id: this.name.roomId }, 'working off staged PDUs failed')
+      })
+      .finally(() => {
+        this.tasks.delete(running)
+        this.notice()
+      })
+    this.tasks.add(running)
+  }
+
+  // Loading and checking.
+
+  private async load(): Promise<void> {
+    const room = MOST_IN_HAND - this.items.size
+    if (room <= 0) return
+    const { db, now } = this.deps
+    const limit = Math.min(AT_ONCE, room)
+    const rows = await duePdus(db, this.name.roomId, now(), { except: [...this.items.keys()], limit })
+    this.hasMore = rows.length === limit
+    this.take(rows)
+  }
+
+  private take(rows: readonly StagedPdu[]): void {
+    const items: Item[] = []
+    for (const row of rows) {
+      const pdu = readSignedPdu(this.name.rules, this.name.roomId, row.text)
+      if (isDropped(pdu)) this.start(() => this.drop([row], pdu.dropped, pdu.why))
+      else items.push({ row, pdu, station: 'checking' })
+    }
+    for (const item of items) this.items.set(item.row.staged, item)
+    const keys = keysOfBatch(
+      this.deps.asking,
+      this.name.rules,
+      items.map(({ pdu }) => pdu),
+    )
+    for (const item of items) this.start(() => this.attempt(item, () => this.check(item, keys)))
+  }
+
+  private async check(item: Item, keys: KeysOf): Promise<void> {
+    const checked = await checkPdu(this.deps, this.name.rules, item.pdu, keys)
+    if (isDropped(checked)) return this.drop([item.row], checked.dropped, checked.why)
+    const { pdu, policy } = await checkPolicy(this.deps, this.name, checked)
+    this.items.set(item.row.staged, { row: item.row, pdu, policy, station: 'checked' })
+  }
+
+  // Handing over.
+
+  private async handOver(): Promise<void> {
+    const checked = [...this.items.values()].filter(({ station }) => station === 'checked')
+    if (checked.length === 0) return
+    const { ordered, cyclic } = inOrder(
+      checked,
+      ({ pdu }) => pdu.event.eventId,
+      ({ pdu }) => parentsOf(pdu),
+    )
+    for (const item of cyclic) await this.drop([item.row], 'cycle', 'it is among its own ancestors')
+    const held = await this.held(ordered)
+    const ready: Item[] = []
+    const stuck: Item[] = []
+    const handed = new Set<string>()
+    for (const item of ordered) {
+      if (!isReady(item.pdu, held, handed)) stuck.push(item)
+      else if (ready.length < AT_ONCE && handed.add(item.pdu.event.eventId)) ready.push(item)
+    }
+    if (ready.length > 0) this.start(() => this.receiveAll(ready))
+    await this.unstick(stuck, held, handed)
+  }
+
+  private held(items: readonly Item[]): Promise<Map<string, HeldEvent>> {
+    const named = new Set(items.flatMap(({ pdu }) => [...parentsOf(pdu)]))
+    return heldEvents(this.deps.db, this.name.room, [...named])
+  }
+
+  /** In their order and without waiting for one another: the lane builds each on the one before. */
+  private async receiveAll(ready: readonly Item[]): Promise<void> {
+    const received = ready.map((item) => {
+      item.station = 'busy'
+      return this.attempt(item, () => this.receive(item))
+    })
+    await Promise.all(received)
+  }
+
+  private async receive({ row, pdu, policy }: Item, stateAfter?: StateAfter): Promise<void> {
+    const how = { kind: 'live', staged: row.staged, policy, stateAfter } as const
+    const received = await receive(this.deps, this.name, pdu, how)
+    if (received.kind === 'known') await unstage(this.deps.db, [row.staged])
+    await this.leave(row)
+  }
+
+  // What cannot go yet.
+
+  /** A PDU that stands on a staged one waits for it; of those for which nothing can be waited, one has its gap filled. */
+  private async unstick(
+    stuck: readonly Item[],
+    held: ReadonlyMap<string, HeldEvent>,
+    handed: ReadonlySet<string>,
+  ): Promise<void> {
+    if (stuck.length === 0) return
+    const inHand = new Set([...this.items.values()].map(({ pdu }) => pdu.event.eventId))
+    const lacking = stuck.map((item) => ({ item, missing: missingOf(item.pdu, held).filter((id) => !handed.has(id)) }))
+    const alone = lacking.filter(({ missing }) => !missing.some((id) => inHand.has(id)))
+    if (alone.length === 0) return
+    const staged = await stagedAmong(
+      this.deps.db,
+      this.name.roomId,
+      alone.flatMap(({ missing }) => missing),
+    )
+    for (const { item, missing } of alone) {
+      const parent = missing.map((id) => staged.get(id)).find((found) => found !== undefined)
+      if (parent !== undefined) await this.waitFor(item, parent.pdu, parent.nextAttemptTs)
+      else if (!this.isFilling) this.fill(item)
+    }
+  }
+
+  private async waitFor(item: Item, parent: StagedPdu, nextAttemptTs: number): Promise<void> {
+    if (nextAttemptTs <= this.deps.now()) {
+      if (!this.items.has(parent.staged)) this.take([parent])
+      return
+    }
+    this.items.delete(item.row.staged)
+    const reason = `waits for ${parent.eventId}`
+    this.deps.counters.countPostponed('waits')
+    await postpone(this.deps.db, { staged: item.row.staged, reason, nextAttemptTs, waitsFor: parent.eventId })
+  }
+
+  /** One at a time in a room: what is fetched for one is often what the next one misses. */
+  private fill(item: Item): void {
+    this.isFilling = true
+    item.station = 'busy'
+    this.start(async () => {
+      try {
+        await this.attempt(item, () => this.receiveAfterGap(item))
+      } finally {
+        this.isFilling = false
+      }
+    })
+  }
+
+  private async receiveAfterGap(item: Item): Promise<void> {
+    const { deps, name } = this
+    const budget = new Budget(budgetOf(item.row.attempts, deps.budget), deps.now)
+    const fetching = Fetching.forPdu(deps, name, item.row.origin, item.pdu.event, budget)
+    await this.receive(item, await fillGap(fetching, item.pdu))
+  }
+
+  // How it ends.
+
+  /** Whatever goes wrong with a PDU is its own affair: it stays staged. */
+  private async attempt({ row }: Item, work: () => Promise<void>): Promise<void> {
+    try {
+      await work()
+    } catch (cause) {
+      this.items.delete(row.staged)
+      // It is due at once when the database, or the process, is back.
+      if (cause instanceof DatabaseUnavailable || this.closing.aborted) return
+      await this.postpone(row, cause)
+    }
+  }
+
+  private async postpone(row: StagedPdu, cause: unknown): Promise<void> {
+    const { counters, logger, now, db } = this.deps
+    const [kind, reason] = reasonOf(cause)
+    counters.countPostponed(kind)
+    const nextAttemptTs = now() + retryDelay(row.attempts)
+    const fields = {
+      room_id: row.roomId,
+      event_id: row.eventId,
+      origin: row.origin,
+      reason,
+      attempts: row.attempts + 1,
+    }
+    if (kind === 'fault') logger.error({ ...fields, err: cause }, 'a staged PDU could not be worked off')
+    else logger.warn(fields, 'a staged PDU has to wait')
+    await postpone(db, { staged: row.staged, reason, nextAttemptTs })
+  }
+
+  private async drop(rows: readonly StagedPdu[], reason: DropReason, why: string): Promise<void> {
+    for (const row of rows) {
+      this.deps.counters.countDropped(reason)
+      const fields = { room_id: row.roomId, event_id: row.eventId, origin: row.origin, reason: why }
+      this.deps.logger.info(fields, 'a PDU was dropped')
+      await unstage(this.deps.db, [row.staged])
+      await this.leave(row)
+    }
+  }
+
+  private async leave(row: StagedPdu): Promise<void> {
+    this.items.delete(row.staged)
+    this.left.push(row.eventId)
+    if (this.left.length === 1) this.start(() => this.endWaiting())
+  }
+
+  /** Of events that have left lately. */
+  private left: string[] = []
+
+  private async endWaiting(): Promise<void> {
+    await nextTurn()
+    const left = this.left
+    this.left = []
+    if (await endWaiting(this.deps.db, this.name.roomId, left)) this.hasMore = true
+  }
+}
+
+const parentsOf = ({ event }: Pdu): Set<string> => new Set([...event.prevEvents, ...event.authEvents])
+
+const missingOf = ({ event }: Pdu, held: ReadonlyMap<string, HeldEvent>): string[] => [
+  ...event.prevEvents.filter((id) => held.get(id)?.hasState !== true),
+  ...event.authEvents.filter((id) => !held.has(id)),
+]
+
+const isReady = (pdu: Pdu, held: ReadonlyMap<string, HeldEvent>, handed: ReadonlySet<string>): boolean =>
+  missingOf(pdu, held).every((id) => handed.has(id))
+
+function reasonOf(cause: unknown): [kind: NotNow['kind'], reason: string] {
+  if (cause instanceof NotNow) return [cause.kind, cause.message]
+  if (cause instanceof Error && cause.name === 'ResolutionTooCostly') return ['resolution', cause.message]
+  // What it stands on was handed over before it, and failed.
+  if (cause instanceof EventsUnknown || cause instanceof HeadMoved) return ['waits', cause.message]
+  return ['fault', 'a fault of this server, which its log tells of']
+}
+
+/** 2, 4, 8 … seconds up to an hour. */
+export const retryDelay = (attempts: number): number => Math.min(2_000 * 2 ** Math.min(attempts, 20), 3_600_000)

@@ -1,0 +1,150 @@
+/**
+ * What can be said at once of the PDUs of a transaction: whatever needs neither the network nor the room's lane. The
+ * rest is staged, and then the transaction is answered.
+ * https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1sendtxnid
+ */
+import { LRUCache } from 'lru-cache'
+import { ownString } from '../../protocol/json.js'
+import { ServerAcl } from '../../protocol/server-acl.js'
+import { heldEvents } from '../../store/held-events.js'
+import { joinedOfServer } from '../../store/memberships.js'
+import { stage, stagedCounts, type NewStagedPdu } from '../../store/staged-pdus.js'
+import type { StoredEvent } from '../../store/stored-event.js'
+import type { KnownRoom } from '../known-room.js'
+import type { InboundDeps } from './inbound-deps.js'
+import type { PduText } from './peers.js'
+import { drop, isDropped, parsePdu, readPdu, type Dropped, type Pdu } from './read-pdu.js'
+import { lacksSignature } from './signatures.js'
+
+/** "pdus": by event id, an empty object, or one with an error. A PDU whose id cannot be told has no entry. */
+export type PduAnswers = Record<string, { readonly error?: string }>
+
+/** Staged of one room, and of these by one server: what an attacker may fill of our disk and of our time. */
+export const MOST_STAGED = { ofRoom: 20_000, ofOrigin: 5_000 }
+
+interface Judged {
+  readonly name: KnownRoom
+  readonly pdu: Pdu
+  readonly text: PduText
+}
+
+export class Transactions {
+  /** Rooms in which users of ours are known to be joined, for a while. */
+  private readonly joined = new LRUCache<number, true>({ max: 10_000, ttl: 60_000 })
+  private readonly acls = new WeakMap<StoredEvent, { readonly content: object; readonly acl: ServerAcl }>()
+
+  constructor(private readonly deps: InboundDeps) {}
+
+  /** Resolves when what is not decided is staged, with the rooms it is of. */
+  async take(origin: string, texts: readonly PduText[]): Promise<{ pdus: PduAnswers; roomIds: readonly string[] }> {
+    const pdus: PduAnswers = Object.create(null) as PduAnswers
+    const judged: Judged[] = []
+    for (const text of texts) {
+      const result = await this.judge(origin, text)
+      if (!isDropped(result)) judged.push(result)
+      else this.count(origin, result)
+      const eventId = isDropped(result) ? result.eventId : result.pdu.event.eventId
+      if (eventId !== undefined) pdus[eventId] = isDropped(result) ? { error: result.why } : {}
+    }
+    const fresh = await this.unknown(judged)
+    const { fitting, refused } = await this.fitting(origin, fresh)
+    for (const { pdu } of refused) pdus[pdu.event.eventId] = { error: 'too many events of this room are waiting' }
+    await stage(this.deps.db, origin, fitting.map(stagedOf), this.deps.now())
+    this.deps.counters.staged += fitting.length
+    return { pdus, roomIds: [...new Set(fitting.map(({ name }) => name.roomId))] }
+  }
+
+  private async judge(origin: string, text: PduText): Promise<Judged | (Dropped & { eventId?: string })> {
+    const parsed = parsePdu(text)
+    if (isDropped(parsed)) return parsed
+    const roomId = ownString(parsed.value, 'room_id')
+    const name = roomId === undefined ? undefined : await this.room(roomId)
+    if (name === undefined)
+      return { ...drop('room unknown', 'this server is not in the room'), eventId: eventIdIn(parsed.value) }
+    const pdu = readPdu(name.rules, name.roomId, parsed.value)
+    if (isDropped(pdu)) return { ...pdu, eventId: eventIdIn(parsed.value) }
+    const { eventId } = pdu.event
+    if (!(await this.isAllowed(name, origin))) {
+      return { ...drop('denied by server ACL', 'your server is denied by the ACL of the room'), eventId }
+    }
+    const lacking = lacksSignature(name.rules, pdu.event)
+    return lacking === undefined ? { name, pdu, text } : { ...drop('signature', lacking), eventId }
+  }
+
+  /** undefined for a room in which none of our users is. */
+  private async room(roomId: string): Promise<KnownRoom | undefined> {
+    const { stores, db, serverName } = this.deps
+    const name = await stores.names.find(roomId)
+    if (name?.rules === undefined) return undefined
+    if (!this.joined.has(name.room)) {
+      if ((await joinedOfServer(db, name.room, serverName, 1)).length === 0) return undefined
+      this.joined.set(name.room, true)
+    }
+    return name as KnownRoom
+  }
+
+  /** The ACLs are applied to servers when they make requests, whoever made the events. */
+  private async isAllowed(name: KnownRoom, origin: string): Promise<boolean> {
+    const event = await this.deps.rooms.currentState(name, 'm.room.server_acl', '')
+    if (event === undefined) return true
+    const { content } = event.event
+    let known = this.acls.get(event)
+    if (known?.content !== content) this.acls.set(event, (known = { content, acl: new ServerAcl(content) }))
+    return known.acl.allows(origin)
+  }
+
+  /** Without those we have in the room's order. Outliers are taken: their state is known when they come. */
+  private async unknown(judged: readonly Judged[]): Promise<Judged[]> {
+    const fresh: Judged[] = []
+    for (const [room, ofRoom] of byRoom(judged)) {
+      const ids = ofRoom.map(({ pdu }) => pdu.event.eventId)
+      const held = await heldEvents(this.deps.db, room.room, ids)
+      for (const one of ofRoom) {
+        if (held.get(one.pdu.event.eventId)?.hasState === true) this.deps.counters.known++
+        else fresh.push(one)
+      }
+    }
+    return fresh
+  }
+
+  private async fitting(origin: string, fresh: readonly Judged[]): Promise<{ fitting: Judged[]; refused: Judged[] }> {
+    const counts = await stagedCounts(this.deps.db, origin, [...new Set(fresh.map(({ name }) => name.roomId))])
+    const fitting: Judged[] = []
+    const refused: Judged[] = []
+    for (const [name, ofRoom] of byRoom(fresh)) {
+      const { all, ofOrigin } = counts.get(name.roomId) ?? { all: 0, ofOrigin: 0 }
+      const left = Math.max(0, Math.min(MOST_STAGED.ofRoom - all, MOST_STAGED.ofOrigin - ofOrigin))
+      fitting.push(...ofRoom.slice(0, left))
+      refused.push(...ofRoom.slice(left))
+    }
+    for (const { pdu } of refused) this.count(origin, { ...drop('too many staged'), eventId: pdu.event.eventId })
+    return { fitting, refused }
+  }
+
+  private count(origin: string, { dropped, why, eventId }: Dropped & { eventId?: string }): void {
+    this.deps.counters.countDropped(dropped)
+    this.deps.logger.info({ origin, event_id: eventId, reason: why }, 'a PDU was dropped')
+  }
+}
+
+/** Only versions 1 and 2 say it, in a PDU that is otherwise not understood. */
+const eventIdIn = (pdu: Parameters<typeof ownString>[0]): string | undefined => {
+  const eventId = ownString(pdu, 'event_id')
+  return eventId !== undefined && eventId.length <= 255 ? eventId : undefined
+}
+
+const stagedOf = ({ name, pdu, text }: Judged): NewStagedPdu => ({
+  roomId: name.roomId,
+  eventId: pdu.event.eventId,
+  text,
+})
+
+function byRoom(judged: readonly Judged[]): Map<KnownRoom, Judged[]> {
+  const rooms = new Map<KnownRoom, Judged[]>()
+  for (const one of judged) {
+    const known = rooms.get(one.name)
+    if (known === undefined) rooms.set(one.name, [one])
+    else known.push(one)
+  }
+  return rooms
+}
