@@ -1,6 +1,6 @@
 /// <reference lib="es2024.string" />
 import { ExactNumber, type Json, type JsonObject } from './json.js'
-import { MAX_JSON_DEPTH } from './strict-json.js'
+import { MAX_EVENT_JSON_DEPTH } from './strict-json.js'
 
 /**
  * Canonical JSON: the one text that hashes and signatures are made of. The shortest encoding, keys in the order of their
@@ -77,11 +77,9 @@ function write(value: Json, numbers: CanonicalNumbers, depth: number): string {
       return value ? 'true' : 'false'
     case 'object':
       if (value === null) return 'null'
-      if (depth > MAX_JSON_DEPTH) throw new CanonicalJsonError(`Nested deeper than ${MAX_JSON_DEPTH} levels`)
-      if (Array.isArray(value)) return writeArray(value, numbers, depth)
-      return value instanceof ExactNumber
-        ? writeExact(value, numbers)
-        : writeObject(value as JsonObject, numbers, depth)
+      if (value instanceof ExactNumber) return writeExact(value, numbers)
+      if (depth > MAX_EVENT_JSON_DEPTH) throw new CanonicalJsonError('Nested too deeply')
+      return Array.isArray(value) ? writeArray(value, numbers, depth) : writeObject(value as JsonObject, numbers, depth)
     default:
       throw new CanonicalJsonError(`JSON has no values of type ${typeof value}`)
   }

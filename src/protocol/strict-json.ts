@@ -8,10 +8,16 @@ import { ExactNumber, type Json } from './json.js'
  */
 
 /**
- * How deep arrays and objects may be nested; the outermost is 1. The specification sets no limit. This one keeps every
- * recursive function over a parsed value far from the end of the stack.
+ * How deep arrays and objects of a client may be nested; the outermost is 1. The specification sets no limit. This one
+ * keeps every recursive function over a parsed value far from the end of the stack.
  */
 export const MAX_JSON_DEPTH = 100
+
+/**
+ * The same of an event. Refusing what others accept splits a room, so it is where they stop as well: Python, and so
+ * Synapse, reads and writes somewhat less than this.
+ */
+export const MAX_EVENT_JSON_DEPTH = 1000
 
 export type JsonErrorKind = 'syntax' | 'duplicate-key' | 'lone-surrogate' | 'too-deep'
 
@@ -19,7 +25,7 @@ const messages: Record<JsonErrorKind, string> = {
   syntax: 'Not valid JSON',
   'duplicate-key': 'An object has the same key twice',
   'lone-surrogate': 'A string holds half of a surrogate pair',
-  'too-deep': `Nested deeper than ${MAX_JSON_DEPTH} levels`,
+  'too-deep': 'Nested too deeply',
 }
 
 /** The message is fit for a client: it quotes nothing of the text, which may hold a password. */
@@ -46,23 +52,23 @@ export interface ParsedJson {
 /** Throws `JsonError`. */
 export function parseJson(text: string): ParsedJson {
   const { keys, depth, nonCanonicalNumber } = scan(text)
-  return { value: checked(text, keys, depth), nonCanonicalNumber }
+  return { value: checked(text, keys, depth, MAX_JSON_DEPTH), nonCanonicalNumber }
 }
 
 /**
- * As `parseJson`, for what peers send and for the texts of events: numbers that `JSON.parse` would alter are
- * `ExactNumber`s, so that the value has the canonical form its sender hashed. Where there are none, and so in nearly all
- * events, it is as fast. Throws `JsonError`.
+ * As `parseJson`, for what peers send and for the texts of events. It may be nested deeper, and numbers that `JSON.parse`
+ * would alter are `ExactNumber`s, so that the value has the canonical form its sender hashed. Where there are none, and so
+ * in nearly all events, it is as fast. Throws `JsonError`.
  */
 export function parseExactJson(text: string): Json {
   const altered: AlteredNumber[] = []
   const { keys, depth } = scan(text, altered)
-  const value = checked(text, keys, depth)
+  const value = checked(text, keys, depth, MAX_EVENT_JSON_DEPTH)
   return altered.length === 0 ? value : withExactNumbers(text, altered)
 }
 
-function checked(text: string, keys: number, depth: number): Json {
-  if (depth > MAX_JSON_DEPTH) throw new JsonError('too-deep')
+function checked(text: string, keys: number, depth: number, maxDepth: number): Json {
+  if (depth > maxDepth) throw new JsonError('too-deep')
 
   const value = parse(text)
   // Equal keys collapse in the value, however they were escaped, so a text with more keys than the value repeats one.

@@ -10,7 +10,7 @@ import {
   joinMembers,
 } from '../../src/protocol/canonical-json.js'
 import type { Json, JsonObject } from '../../src/protocol/json.js'
-import { MAX_JSON_DEPTH, parseJson } from '../../src/protocol/strict-json.js'
+import { MAX_EVENT_JSON_DEPTH, parseJson } from '../../src/protocol/strict-json.js'
 
 /** By code points, in another way than the code under test: UTF-8 keeps their order. */
 const byBytes = (a: string, b: string) => Buffer.compare(Buffer.from(a), Buffer.from(b))
@@ -133,8 +133,8 @@ describe('canonicalJson', () => {
 
   it('refuses what is nested too deeply, and takes what the parser takes', () => {
     const nested = (depth: number) => JSON.parse('['.repeat(depth) + ']'.repeat(depth)) as Json
-    expect(canonicalJson(nested(MAX_JSON_DEPTH))).toHaveLength(2 * MAX_JSON_DEPTH)
-    expect(() => canonicalJson(nested(MAX_JSON_DEPTH + 1))).toThrow(CanonicalJsonError)
+    expect(canonicalJson(nested(MAX_EVENT_JSON_DEPTH))).toHaveLength(2 * MAX_EVENT_JSON_DEPTH)
+    expect(() => canonicalJson(nested(MAX_EVENT_JSON_DEPTH + 1))).toThrow(CanonicalJsonError)
     expect(() => canonicalJson(nested(5000))).toThrow(CanonicalJsonError)
   })
 

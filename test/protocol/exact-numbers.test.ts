@@ -8,7 +8,7 @@ import { ExactNumber, isObject, numberOf, type Json, type JsonObject } from '../
 import { checkPduFormat, roomEventOf } from '../../src/protocol/pdu.js'
 import { redact } from '../../src/protocol/redaction.js'
 import { rulesOf } from '../../src/protocol/room-versions.js'
-import { JsonError, parseExactJson, parseJson } from '../../src/protocol/strict-json.js'
+import { JsonError, MAX_EVENT_JSON_DEPTH, parseExactJson, parseJson } from '../../src/protocol/strict-json.js'
 import { createEvent } from './authorization/room.js'
 
 /**
@@ -129,6 +129,14 @@ describe('parseExactJson', () => {
 
   it.each(['1.0', '1e5', '-0', '9007199254740992', '50.57'])('strict canonical JSON has no %s', (source) => {
     expect(() => canonicalJson(parseExactJson(`[${source}]`))).toThrow(CanonicalJsonError)
+  })
+
+  it('is content with the depth at which other servers stop too', () => {
+    const nested = (depth: number) => `${'['.repeat(depth)}1.0${']'.repeat(depth)}`
+    expect(canonicalJson(parseExactJson(nested(MAX_EVENT_JSON_DEPTH)), 'any')).toBe(nested(MAX_EVENT_JSON_DEPTH))
+    for (const depth of [MAX_EVENT_JSON_DEPTH + 1, 30_000]) {
+      expect(() => parseExactJson(nested(depth))).toThrow(JsonError)
+    }
   })
 
   it('makes numbers, not objects', () => {

@@ -33,6 +33,10 @@ export function redactionApplies(
 ): boolean {
   if (redaction.roomId !== original.roomId || redaction.redacts !== original.eventId) return false
 
+  // The specification does not say so, but before v11 a redacted create event has lost the version of its room and whether
+  // it federates. Synapse applies none, so the room goes on alike.
+  if (original.type === 'm.room.create') return false
+
   // v1, v2: decided by the authorisation rules.
   if (rules.redactionRule) return true
 

@@ -81,4 +81,10 @@ describe.each(versions)('an accepted redaction in room version %s', (version) =>
     expect(applies(alice, { redacts: '$other' })).toBe(false)
     expect(applies(alice, { redacts: undefined })).toBe(false)
   })
+
+  it('never takes effect on the create event', () => {
+    const create = { ...original, type: 'm.room.create', stateKey: '' }
+    const redaction = event({ type: 'm.room.redaction', sender: alice, redacts: '$message' })
+    expect(redactionApplies(rules, redaction, create, powerLevels(rules, createEvent(version), undefined))).toBe(false)
+  })
 })
