@@ -1,0 +1,262 @@
+/**
+ * One room on several Hearths, all of whose randomness comes from a seed. There is no clock and no network: what is to
+ * happen stands on an agenda, and one thing happens after the other.
+ *
+ * 1. The first server makes the room; the others get it, and somebody of each joins.
+ * 2. Users act. What they make travels to each other server with a delay of its own; some of it twice, some never. Who
+ *    gets an event without its parents fetches them at once, or waits a while in case they come by themselves.
+ * 3. When nothing is left to happen, every server gets what it lacks. Then, in rounds, each binds its ends together with a
+ *    message that reaches everybody.
+ * 4. Now they must agree (comparison.ts).
+ */
+import type { Draft } from '../../../src/room/draft.js'
+import type { RoomEngine } from '../../../src/room/open-rooms.js'
+import type { JsonObject } from '../../../src/protocol/json.js'
+import { rulesOf, type RoomVersionRules } from '../../../src/protocol/room-versions.js'
+import { testRoom } from '../rooms.js'
+import { Agenda } from './agenda.js'
+import { compare } from './comparison.js'
+import { randomDraft, type Scene } from './drafts.js'
+import { Random } from './random.js'
+import { SimulatedServer, type Pool, type WireEvent } from './simulated-server.js'
+
+export interface SimulationOptions {
+  readonly seed: number
+  readonly version: string
+  /** How many events the users make, beside those that make the room and those that merge. */
+  readonly events: number
+  /** Also hold the servers against the naive resolver. */
+  readonly oracle: boolean
+}
+
+export interface Outcome {
+  readonly seed: number
+  readonly version: string
+  /** Sentences; none when all agree. */
+  readonly differences: readonly string[]
+  readonly events: number
+  readonly refused: number
+  readonly rejected: number
+  readonly softFailed: number
+  /** Events with several prev events. */
+  readonly merges: number
+  /** Every PDU, parents first, and the order in which each server took them. */
+  readonly pdus: readonly string[]
+  readonly arrivals: Readonly<Record<string, readonly string[]>>
+}
+
+type Happening =
+  | { readonly kind: 'act'; readonly server: SimulatedServer }
+  | { readonly kind: 'arrive'; readonly server: SimulatedServer; readonly wire: WireEvent; readonly patience: number }
+
+const mergingRounds = 4
+const start = 1_700_000_000_000
+
+export async function simulate(engines: readonly RoomEngine[], options: SimulationOptions): Promise<Outcome> {
+  const simulation = new Simulation(engines, options)
+  await simulation.found()
+  await simulation.live()
+  await simulation.settle()
+  return simulation.outcome()
+}
+
+class Simulation {
+  private readonly random: Random
+  private readonly rules: RoomVersionRules
+  private readonly pool: Pool = new Map()
+  private readonly agenda = new Agenda<Happening>()
+  private readonly servers: readonly SimulatedServer[]
+  /** Local clocks differ. */
+  private readonly skew: ReadonlyMap<SimulatedServer, number>
+  private made = 0
+
+  constructor(
+    engines: readonly RoomEngine[],
+    private readonly options: SimulationOptions,
+  ) {
+    this.random = new Random(options.seed * 1_000 + Number(options.version))
+    this.rules = rulesOf(options.version)!
+    this.servers = engines.map((engine) => new SimulatedServer(engine, this.pool))
+    this.skew = new Map(this.servers.map((server) => [server, this.random.below(3) * 500]))
+  }
+
+  private usersOf(server: SimulatedServer): string[] {
+    return ['anchor', 'ann', 'ben', 'cat'].map((localpart) => server.user(localpart))
+  }
+
+  private get everybody(): string[] {
+    return this.servers.flatMap((server) => this.usersOf(server).slice(1))
+  }
+
+  private get first(): SimulatedServer {
+    return this.servers[0]!
+  }
+
+  async found(): Promise<void> {
+    const { first, random } = this
+    const creator = first.user('anchor')
+    const roomId = `!sim${this.options.version}-${this.options.seed}:${first.name}`
+    const room = await testRoom(first.engine, creator, this.options.version, [], {
+      roomId,
+      at: start,
+      create:
+        this.rules.additionalCreators && random.chance(0.5)
+          ? { additional_creators: [this.usersOf(this.servers[1]!)[0]!] }
+          : {},
+      levels: this.firstLevels(),
+    })
+    const events = await first.engine.stores.events.page(room.room, { backwards: false, limit: 10 })
+    const wires = events.map(({ event, text }) => ({ event, text }))
+    first.enter(room, wires)
+    for (const server of this.servers.slice(1)) await this.bring(server, wires)
+    for (const server of this.servers.slice(1)) await this.joinAtFirst(server, server.user('anchor'))
+    for (const user of this.everybody) if (random.chance(0.5)) await this.joinAtFirst(this.serverOf(user), user)
+  }
+
+  private firstLevels(): JsonObject {
+    const { random, rules } = this
+    const users: Record<string, number> = {}
+    for (const server of this.servers) users[server.user('anchor')] = 100
+    for (const user of this.everybody) if (random.chance(0.4)) users[user] = random.pick([25, 50, 100])
+    if (rules.privilegedCreators) {
+      delete users[this.first.user('anchor')]
+      delete users[this.servers[1]!.user('anchor')]
+    }
+    return { users, users_default: 0, events: { 'm.room.topic': random.pick([0, 50]) }, state_default: 50 }
+  }
+
+  private async bring(server: SimulatedServer, [create, ...others]: readonly WireEvent[]): Promise<void> {
+    const { rooms } = server.engine
+    server.enter(await rooms.adopt({ ...create!, kind: 'live' }, this.options.version), [create!])
+    for (const wire of others) await server.receive(wire)
+  }
+
+  private async joinAtFirst(server: SimulatedServer, user: string): Promise<void> {
+    const content = { membership: 'join' }
+    const wire = await server.send(this.timed(server, { type: 'm.room.member', stateKey: user, sender: user, content }))
+    if (wire !== undefined) await this.spread(server, wire)
+  }
+
+  private serverOf(user: string): SimulatedServer {
+    return this.servers.find(({ name }) => user.endsWith(`:${name}`))!
+  }
+
+  private timed(server: SimulatedServer, draft: Draft): Draft {
+    return { ...draft, originServerTs: start + 1_000 + this.agenda.now + this.skew.get(server)! }
+  }
+
+  /** To everybody, at once, with what they lack. */
+  private async spread(from: SimulatedServer, wire: WireEvent): Promise<void> {
+    const others = this.servers.filter((server) => server !== from)
+    await Promise.all(others.map((server) => server.receiveWithAncestors(wire)))
+  }
+
+  async live(): Promise<void> {
+    for (const server of this.servers) this.planNextAct(server)
+    for (let next = this.agenda.next(); next !== undefined; next = this.agenda.next()) {
+      if (next.kind === 'act') await this.act(next.server)
+      else await this.arrive(next)
+    }
+  }
+
+  private planNextAct(server: SimulatedServer): void {
+    const attempts = this.made + this.servers.reduce((sum, { refused }) => sum + refused, 0)
+    const isOver = this.made >= this.options.events || attempts > this.options.events * 6
+    if (!isOver) this.agenda.plan(this.random.below(120), { kind: 'act', server })
+  }
+
+  private async act(server: SimulatedServer): Promise<void> {
+    const wire = await server.send(this.timed(server, await randomDraft(this.sceneOf(server))))
+    if (wire !== undefined) {
+      this.made++
+      this.dispatch(server, wire)
+    }
+    this.planNextAct(server)
+  }
+
+  private sceneOf(server: SimulatedServer): Scene {
+    return {
+      rules: this.rules,
+      random: this.random,
+      server: server.name,
+      users: this.usersOf(server),
+      everybody: this.everybody,
+      redactable: [...server.arrivals].filter((eventId) => isRedactable(this.pool.get(eventId)!)),
+      content: (type, stateKey) => server.content(type, stateKey),
+    }
+  }
+
+  private dispatch(from: SimulatedServer, wire: WireEvent): void {
+    const { random } = this
+    for (const server of this.servers) {
+      if (server === from) continue
+      const copies = random.chance(0.15) ? 0 : random.chance(0.1) ? 2 : 1
+      for (let copy = 0; copy < copies; copy++) {
+        this.agenda.plan(delay(random), { kind: 'arrive', server, wire, patience: random.below(3) })
+      }
+    }
+  }
+
+  private async arrive(arrival: Extract<Happening, { kind: 'arrive' }>): Promise<void> {
+    const { server, wire, patience } = arrival
+    if (patience > 0 && !server.has(wire.event.eventId) && !server.isReadyFor(wire)) {
+      return this.agenda.plan(delay(this.random), { ...arrival, patience: patience - 1 })
+    }
+    await server.receiveWithAncestors(wire)
+  }
+
+  async settle(): Promise<void> {
+    for (const server of this.servers) {
+      for (const wire of this.random.shuffled([...this.pool.values()])) await server.receiveWithAncestors(wire)
+    }
+    for (let round = 0; round < mergingRounds && !(await this.isMerged()); round++) {
+      for (const server of this.servers) await this.merge(server)
+    }
+  }
+
+  /** Everybody has one end, and it is the same. */
+  private async isMerged(): Promise<boolean> {
+    const ends = await Promise.all(this.servers.map((server) => server.extremities()))
+    return ends.every((ids) => ids.length === 1 && ids[0] === ends[0]![0])
+  }
+
+  private async merge(server: SimulatedServer): Promise<void> {
+    this.agenda.now += 1_000
+    for (const sender of this.usersOf(server)) {
+      const wire = await server.send(
+        this.timed(server, { type: 'm.room.message', sender, content: { body: `merged by ${server.name}` } }),
+      )
+      if (wire !== undefined) return this.spread(server, wire)
+    }
+  }
+
+  async outcome(): Promise<Outcome> {
+    const { servers, pool, options } = this
+    const wires = [...pool.values()]
+    const { differences, rejected, softFailed } = await compare(servers, wires, options.oracle ? this.rules : undefined)
+    return {
+      seed: options.seed,
+      version: options.version,
+      differences,
+      events: wires.length,
+      refused: servers.reduce((sum, { refused }) => sum + refused, 0),
+      rejected,
+      softFailed,
+      merges: wires.filter(({ event }) => event.prevEvents.length > 1).length,
+      pdus: wires.map(({ text }) => text),
+      arrivals: Object.fromEntries(servers.map(({ name, arrivals }) => [name, [...arrivals]])),
+    }
+  }
+}
+
+/** Most come soon, some much later. */
+function delay(random: Random): number {
+  if (random.chance(0.7)) return 1 + random.below(50)
+  return random.chance(0.8) ? 50 + random.below(450) : 500 + random.below(2_500)
+}
+
+/**
+ * What decides about other events is left alone: a redaction takes away more than the rules look at in some versions, and
+ * then servers that hear of it at different times rightly judge differently.
+ */
+const isRedactable = ({ event }: WireEvent): boolean => /^(m\.room\.(message|topic|name)|org\.)/.test(event.type)
