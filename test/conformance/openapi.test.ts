@@ -386,6 +386,24 @@ inCase('the answers about rooms', () => {
     }
   })
 
+  conforms('and what takes their place', async (recording) => {
+    const { alice, bob, room } = await meet(recording)
+    const [sinceAlice, sinceBob] = [await alice.syncToken(), await bob.syncToken()]
+    await bob.post(inRoom(room, '/upgrade'), { new_version: '12' })
+    await alice.post(inRoom(room, '/upgrade'), { new_version: 'unheard of' })
+    await alice.post(inRoom(room, '/upgrade'), {})
+    const body = { new_version: '12', additional_creators: [bob.userId] }
+    const { replacement_room: made } = await alice.ok('POST', inRoom(room, '/upgrade'), body)
+    await bob.join(made)
+    for (const id of [room, made]) {
+      await alice.get(inRoom(id, '/state'))
+      await bob.get(inRoom(id, '/messages?dir=b&limit=100'))
+    }
+    await alice.sync({ since: sinceAlice, filter: everything })
+    await bob.sync({ since: sinceBob, filter: everything })
+    await alice.ok('POST', inRoom(made, '/upgrade'), { new_version: '5' })
+  })
+
   conforms('and who is in them', async (recording) => {
     const [alice, bob, carol] = [
       await recording.user('alice'),
