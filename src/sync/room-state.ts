@@ -44,9 +44,8 @@ export async function readState(
   if (span?.from === emptyState) await addWhole(reading, name, target, wanted)
   else if (span !== undefined) addChanges(await differenceOf(reading, name, span.from, target), wanted)
   if (span !== undefined && reading.stateAfter.length === 0) {
-    for (const change of await differenceOf(reading, name, target, span.to)) {
-      if (change.after !== undefined && !shown.has(change.after)) wanted.set(change.key, change.after)
-    }
+    const known = span.from === emptyState ? [] : await differenceOf(reading, name, target, span.from)
+    addUnshown(await differenceOf(reading, name, target, span.to), known, shown, wanted)
   }
   if (filter.lazyLoadMembers) {
     const users = new Set([...timeline.events.map(({ event }) => event.sender), ...heroes])
@@ -109,6 +108,24 @@ async function differenceOf(
 /** A key that is no longer in the state cannot be told of. */
 function addChanges(changes: readonly StateDifference[], wanted: Map<StateKeyNumber, EventNumber>): void {
   for (const { key, after } of changes) if (after !== undefined) wanted.set(key, after)
+}
+
+/**
+ * Of what the timeline does not lead to, the current event, unless the client has it: the timeline may stand on a branch
+ * of the room, and what was otherwise there is told to nobody.
+ */
+function addUnshown(
+  changes: readonly StateDifference[],
+  known: readonly StateDifference[],
+  shown: ReadonlySet<EventNumber>,
+  wanted: Map<StateKeyNumber, EventNumber>,
+): void {
+  const has = new Map(known.map(({ key, after }) => [key, after]))
+  for (const { key, after } of changes) {
+    if (after !== undefined && shown.has(after)) continue
+    if (after === undefined || has.get(key) === after) wanted.delete(key)
+    else wanted.set(key, after)
+  }
 }
 
 async function addWhole(
