@@ -6,7 +6,7 @@ import { creatorsOf, powerLevels } from '../protocol/authorization/index.js'
 import { isRoomId, serverNameOf } from '../protocol/identifiers.js'
 import { isObject, own, ownString, type JsonObject } from '../protocol/json.js'
 import { forbidden } from '../protocol/matrix-error.js'
-import { membersOf } from '../store/memberships.js'
+import { joinedOfServer } from '../store/memberships.js'
 import type { StoredEvent } from '../store/stored-event.js'
 import type { KnownRoom } from './known-room.js'
 import type { Rooms } from './rooms.js'
@@ -55,9 +55,11 @@ async function authoriserIn(rooms: Rooms, name: KnownRoom): Promise<string | und
   const levels = powerLevels(name.rules, create.event, event?.event)
   const users = event && own(event.event.content, 'users')
   const named = [...creatorsOf(name.rules, create.event), ...(isObject(users) ? Object.keys(users) : [])]
-  const mayInvite = (user: string) =>
-    serverNameOf(user) === rooms.deps.server.name && levels.levelOf(user) >= levels.invite
-  for (const user of named.filter(mayInvite)) if ((await rooms.membership(name, user)) === 'join') return user
+  const { server, stores } = rooms.deps
+  const ours = named.filter((user) => serverNameOf(user) === server.name)
+  const mayInvite = (user: string) => levels.levelOf(user) >= levels.invite
+  for (const user of ours.filter(mayInvite)) if ((await rooms.membership(name, user)) === 'join') return user
   if (!(levels.usersDefault >= levels.invite)) return undefined
-  return (await membersOf(rooms.deps.stores.db, name.room, 'join')).find(({ user }) => mayInvite(user))?.user
+  // One more than are named: there is somebody among them who is not, if there is anybody.
+  return (await joinedOfServer(stores.db, name.room, server.name, ours.length + 1)).find(mayInvite)
 }

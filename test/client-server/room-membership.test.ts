@@ -124,6 +124,16 @@ describe('joining on the word of a member', () => {
     expect(await act(erin, roomId, 'join')).toBe('403 M_FORBIDDEN')
   })
 
+  it('names any member where all may invite', async () => {
+    const space = await alice.createRoom()
+    const roomId = await roomFor(space, '11', 'restricted')
+    for (const user of [bob, carol]) await user.join(space)
+    await bob.join(roomId)
+    await act(alice, roomId, 'leave')
+    await carol.join(roomId)
+    expect(await member(roomId, carol, carol)).toMatchObject({ join_authorised_via_users_server: bob.userId })
+  })
+
   it('is not needed by who is invited, and does not help who is banned', async () => {
     const space = await alice.createRoom()
     await carol.join(space)
@@ -195,7 +205,9 @@ describe('a third-party invite', () => {
 
   it('with thousands of signatures is refused', async () => {
     const roomId = await offered('secret', '12')
-    const signature = Object.values((signedFor(carol.userId, 'secret') as { signatures: Record<string, object> }).signatures['id.test']!)[0] as string
+    const signature = Object.values(
+      (signedFor(carol.userId, 'secret') as { signatures: Record<string, object> }).signatures['id.test']!,
+    )[0] as string
     const many = Array.from({ length: 1_100 }, (_, i) => [`ed25519:${i}`, `${i}`.padStart(5, 'A') + signature.slice(5)])
     const signed = { mxid: carol.userId, token: 'secret', signatures: { 'id.test': Object.fromEntries(many) } }
     expect(await act(carol, roomId, 'join', { third_party_signed: signed })).toMatch(/^(403|413)/)
