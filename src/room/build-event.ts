@@ -11,23 +11,19 @@ import { referenceHash } from '../protocol/hashes.js'
 import { fitsId, isUserId, serverNameOf } from '../protocol/identifiers.js'
 import { own, ownString, type JsonObject } from '../protocol/json.js'
 import { badJson, forbidden, notFound, tooLarge } from '../protocol/matrix-error.js'
-import type { DeviceNumber, RoomNumber, StateKeyNumber } from '../protocol/numbers.js'
-import { checkSize, MAX_DEPTH, roomEventOf } from '../protocol/pdu.js'
-import { defaultVerdict } from '../protocol/push-rules.js'
-import { redact } from '../protocol/redaction.js'
+import type { DeviceNumber, RoomNumber, StateKeyNumber, StateReference } from '../protocol/numbers.js'
+import { checkSize, MAX_DEPTH, MAX_PREV_EVENTS, roomEventOf } from '../protocol/pdu.js'
 import type { RoomEvent } from '../protocol/room-event.js'
 import type { RoomVersionRules } from '../protocol/room-versions.js'
 import { finishEvent, type SigningKey } from '../protocol/signing.js'
 import { change, emptyState, type SegmentPacker } from '../protocol/state-trie.js'
-import type { Membership } from '../store/facts.js'
 import type { Head, NewEvent, RoomSummary } from '../store/log-writer.js'
 import { Missing } from '../store/missing.js'
 import type { StateView } from '../store/state-view.js'
 import type { StoredEvent } from '../store/stored-event.js'
 import type { Stores } from '../store/stores.js'
+import { attentionTo, changesBetween, effectsOf, redactionOf, withoutRedacted, type LookUp } from './consequences.js'
 import type { Draft } from './draft.js'
-import { strippedStateOf } from './stripped-state.js'
-import { summaryAfter } from './summary.js'
 
 /** A head with what building on it needs at hand. */
 export interface BuildingHead {
@@ -51,6 +47,9 @@ export interface BuildContext {
   readonly now: number
   /** The event a redaction names, when it is known. */
   event(eventId: string): StoredEvent | undefined
+  internedKey(type: string, key: string): StateKeyNumber
+  /** The resolution of states. */
+  resolve(states: readonly StateReference[]): StateReference
 }
 
 export interface Built {
@@ -62,7 +61,7 @@ export interface Built {
 export function buildEvent(context: BuildContext, before: BuildingHead, draft: Draft): Built {
   checkLimits(draft)
   const { rules, view } = context
-  const { state } = before.head
+  const { state, prevEvents, others } = standOn(context, before)
   const lookUp = remembering((type, key) => view.stateEvent(state, type, key))
   const authEvents = authEventKeys(rules, { ...draft, stateKey: draft.stateKey })
     .map(([type, key]) => lookUp(type, key))
@@ -74,7 +73,7 @@ export function buildEvent(context: BuildContext, before: BuildingHead, draft: D
     redacted?.event.stateKey !== undefined &&
     lookUp(redacted.event.type, redacted.event.stateKey)?.number === redacted.number
 
-  const pdu = pduOf(context, before, draft, authEvents)
+  const pdu = pduOf(context, prevEvents, draft, authEvents)
   const roomId = context.roomId ?? ''
   const unsigned: RoomEvent = {
     // Versions 1 and 2 ask whether a redaction is of the server of its target. Later ids are hashes, known in the end.
@@ -86,27 +85,19 @@ export function buildEvent(context: BuildContext, before: BuildingHead, draft: D
     content: draft.content,
     originServerTs: own(pdu, 'origin_server_ts') as number,
     depth: own(pdu, 'depth') as number,
-    prevEvents: before.extremities.map((event) => event.event.eventId),
+    prevEvents: prevEvents.map((event) => event.event.eventId),
     authEvents: authEvents.map((event) => event.event.eventId),
     redacts: draft.redacts,
     pdu,
   }
   const verdict = authorize(rules, unsigned, (type, key) => lookUp(type, key)?.event, before.create?.event)
   if (!verdict.allowed) throw forbidden(`You may not send this event: ${verdict.reason}`)
+  if (others.length > 0) requireAllowedNow(context, before, unsigned)
   // All that may be missing is looked at before the signature is made: what follows is done once.
   const number = context.stores.eventNumbers.take()
   if (number === undefined) throw new Missing(() => context.stores.eventNumbers.refill())
-  const levels = before.create && powerLevels(rules, before.create.event, lookUp('m.room.power_levels', '')?.event)
-  const verdictOfPush = defaultVerdict({
-    type: draft.type,
-    sender: draft.sender,
-    stateKey: draft.stateKey,
-    content: draft.content,
-    roomMemberCount: before.summary.joined_members,
-    mentionsRoomAllowed: levels !== undefined && levels.levelOf(draft.sender) >= levels.notifications('room'),
-  })
-  const highlights = localMembers(context, verdictOfPush.mentioned, draft.sender, lookUp)
-  const stateKey = draft.stateKey === undefined ? undefined : internedKey(context, draft.type, draft.stateKey)
+  const attention = attentionTo(context, before, draft, lookUp)
+  const stateKey = draft.stateKey === undefined ? undefined : context.internedKey(draft.type, draft.stateKey)
   const stateAfter = stateKey === undefined ? state : view.run(change(context.packer, state, [[stateKey, number]]))
 
   const finished = finish(context, pdu)
@@ -116,7 +107,6 @@ export function buildEvent(context: BuildContext, before: BuildingHead, draft: D
     roomId: context.roomId ?? roomEventOf(rules, finished.pdu, finished.eventId).roomId,
     pdu: finished.pdu,
   }
-  const notifies = verdictOfPush.notify
   const stored: StoredEvent = {
     number,
     room: context.room,
@@ -126,7 +116,7 @@ export function buildEvent(context: BuildContext, before: BuildingHead, draft: D
     position: undefined,
     anchor: undefined,
     minor: 0,
-    prevEvents: before.head.forwardExtremities,
+    prevEvents: others.length === 0 ? before.head.forwardExtremities : prevEvents.map((event) => event.number),
     authEvents: authEvents.map((authEvent) => authEvent.number),
     authDepth: authEvents.reduce((depth, authEvent) => Math.max(depth, authEvent.authDepth), 0) + 1,
     stateBefore: state,
@@ -135,22 +125,32 @@ export function buildEvent(context: BuildContext, before: BuildingHead, draft: D
     fate: 'accepted',
     reason: undefined,
     redactedBy: undefined,
-    notifyCount: before.head.notifyCount + Number(notifies),
-    highlightCount: before.head.highlightCount + Number(verdictOfPush.highlightAll),
+    notifyCount: before.head.notifyCount + Number(attention.notifies),
+    highlightCount: before.head.highlightCount + Number(attention.highlightsAll),
     clientText: undefined,
     sentAs: sentAsOf(draft),
   }
   const redaction = redacted && redactionOf(rules, redacted)
-  const summary =
-    stateKey === undefined
-      ? withoutRedacted(before.summary, redaction, isRedactedCurrent)
-      : summaryAfter(before.summary, stored, replaced)
+  const current =
+    others.length === 0 ? stateAfter : context.resolve([...others.map((event) => event.stateAfter!), stateAfter])
+  const changes =
+    others.length > 0
+      ? changesBetween(context, before.head.state, current, stored)
+      : stateAfter === state
+        ? []
+        : [{ before: replaced, after: stored }]
+  const { memberships, summary } = effectsOf(
+    changes,
+    withoutRedacted(before.summary, redaction, isRedactedCurrent),
+    lookUp,
+  )
   return {
     event: {
       stored,
-      stateChange: stateAfter === state ? undefined : { before: state, after: stateAfter },
-      membership: membershipOf(stored, replaced, lookUp),
-      highlights,
+      order: 'live',
+      stateChange: current === before.head.state ? undefined : { before: before.head.state, after: current },
+      memberships,
+      highlights: attention.highlights,
       transaction: draft.transaction,
       replacement: draft.replacement,
       redaction,
@@ -158,17 +158,38 @@ export function buildEvent(context: BuildContext, before: BuildingHead, draft: D
     after: {
       head: {
         version: before.head.version + 1,
-        forwardExtremities: [number],
-        state: stateAfter,
+        forwardExtremities: [...others.map((event) => event.number), number],
+        state: current,
         notifyCount: stored.notifyCount,
         highlightCount: stored.highlightCount,
         lastActivityTs: Math.max(before.head.lastActivityTs, event.originServerTs),
       },
       summary,
-      extremities: [stored],
+      extremities: [...others, stored],
       create: before.create ?? stored,
     },
   }
+}
+
+/**
+ * The prev events of our next event: all forward extremities, as far as an event may name them, and then the deepest. The
+ * others wait for the next event.
+ */
+function standOn(
+  context: BuildContext,
+  { head, extremities }: BuildingHead,
+): { state: StateReference; prevEvents: readonly StoredEvent[]; others: readonly StoredEvent[] } {
+  if (extremities.length <= MAX_PREV_EVENTS) return { state: head.state, prevEvents: extremities, others: [] }
+  const deepest = extremities.toSorted((a, b) => b.event.depth - a.event.depth)
+  const prevEvents = deepest.slice(0, MAX_PREV_EVENTS)
+  const state = context.resolve(prevEvents.map((event) => event.stateAfter!))
+  return { state, prevEvents, others: deepest.slice(MAX_PREV_EVENTS) }
+}
+
+/** An event that stands on a part of the room only, and that the rest forbids, would be soft-failed by everybody. */
+function requireAllowedNow({ rules, view }: BuildContext, { head, create }: BuildingHead, event: RoomEvent): void {
+  const verdict = authorize(rules, event, (type, key) => view.stateEvent(head.state, type, key)?.event, create?.event)
+  if (!verdict.allowed) throw forbidden(`You may not send this event: ${verdict.reason}`)
 }
 
 const sentAsOf = ({ transaction }: Draft): StoredEvent['sentAs'] =>
@@ -176,10 +197,8 @@ const sentAsOf = ({ transaction }: Draft): StoredEvent['sentAs'] =>
     ? null
     : { device: transaction.device as DeviceNumber, transactionId: transaction.transactionId }
 
-type LookUp = (type: string, key: string) => StoredEvent | undefined
-
 /** A build asks three times for the same five events: they are few enough to be found by looking along them. */
-function remembering(lookUp: LookUp): LookUp {
+export function remembering(lookUp: LookUp): LookUp {
   const types: string[] = []
   const keys: string[] = []
   const found: (StoredEvent | undefined)[] = []
@@ -202,16 +221,16 @@ function checkLimits({ type, stateKey, sender }: Draft): void {
 
 function pduOf(
   context: BuildContext,
-  before: BuildingHead,
+  prevEvents: readonly StoredEvent[],
   draft: Draft,
   authEvents: readonly StoredEvent[],
 ): JsonObject {
   const { rules, roomId, server } = context
-  const deepest = before.extremities.reduce((depth, event) => Math.max(depth, event.event.depth), 0)
+  const deepest = prevEvents.reduce((depth, event) => Math.max(depth, event.event.depth), 0)
   const redactsBeside = draft.redacts !== undefined && !rules.redactsInContent
   return {
     auth_events: references(rules, authEvents),
-    prev_events: references(rules, before.extremities),
+    prev_events: references(rules, prevEvents),
     content: draft.content,
     depth: Math.min(deepest + 1, MAX_DEPTH),
     origin_server_ts: draft.originServerTs ?? context.now,
@@ -241,46 +260,6 @@ function finish({ rules, server }: BuildContext, pdu: JsonObject): ReturnType<ty
   }
 }
 
-function internedKey({ stores, view }: BuildContext, type: string, key: string): StateKeyNumber {
-  const interned = view.key(type, key)
-  if (interned !== undefined) return interned
-  throw new Missing(() => stores.keys.intern(type, key))
-}
-
-/** Whom a message mentions that this server has to tell: joined local users, the sender aside. */
-function localMembers(
-  { server }: BuildContext,
-  mentioned: readonly string[],
-  sender: string,
-  lookUp: LookUp,
-): string[] {
-  return mentioned.filter(
-    (user) =>
-      user !== sender &&
-      serverNameOf(user) === server.name &&
-      ownString(lookUp('m.room.member', user)?.event.content ?? {}, 'membership') === 'join',
-  )
-}
-
-function membershipOf(
-  { event }: StoredEvent,
-  replaced: StoredEvent | undefined,
-  lookUp: LookUp,
-): NewEvent['membership'] {
-  const membership = event.type === 'm.room.member' ? ownString(event.content, 'membership') : undefined
-  if (membership === undefined || event.stateKey === undefined || !isUserId(event.stateKey)) return undefined
-  const unchanged = replaced !== undefined && ownString(replaced.event.content, 'membership') === membership
-  // A new profile or reason begins no new membership; a new invite is shown anew.
-  if (unchanged && membership !== 'invite') return undefined
-  const uninvolved = membership === 'invite' || membership === 'knock'
-  return {
-    user: event.stateKey,
-    membership: membership as Membership,
-    sender: event.sender,
-    strippedState: uninvolved ? strippedStateOf(event, lookUp) : undefined,
-  }
-}
-
 /**
  * What a redaction by a local user may name: an event of this room that is not `m.room.create`, their own or, with the
  * level for it, anybody's. (That the rules would apply it for any user of the same server is a matter of versions before 3.)
@@ -299,21 +278,6 @@ function redactionTarget(context: BuildContext, before: BuildingHead, draft: Dra
   }
   return target
 }
-
-function redactionOf(rules: RoomVersionRules, target: StoredEvent): NonNullable<NewEvent['redaction']> {
-  const pdu = redact(rules, target.event.pdu)
-  return {
-    target,
-    event: { ...roomEventOf(rules, pdu, target.event.eventId), roomId: target.event.roomId },
-    text: canonicalJson(pdu, rules.strictCanonicalJson ? 'safe-integers' : 'any'),
-  }
-}
-
-/** What a redacted state event said of the room is shown no more. Memberships outlive their redaction. */
-const withoutRedacted = (summary: RoomSummary, redaction: NewEvent['redaction'], isCurrent: boolean): RoomSummary =>
-  redaction === undefined || !isCurrent
-    ? summary
-    : summaryAfter(summary, { ...redaction.target, event: redaction.event }, redaction.target)
 
 export const emptyHead: Head = {
   version: 0,

@@ -39,7 +39,7 @@ export async function openRooms(options: RoomEngineOptions): Promise<RoomEngine>
   const { db, connect, logger, server, patience, pollInterval } = options
   const stores = createStores(db, options)
   const { log, writer, catchUp, close } = await openLog({ db, stores, connect, logger, patience, pollInterval })
-  const rooms = new Rooms({ stores, writer, turns: new Turns(), server, now: options.now ?? Date.now })
+  const rooms = new Rooms({ stores, writer, turns: new Turns(), resolutions: undefined as never, server, now: options.now ?? Date.now })
   // Heads follow the log before anybody else hears of new facts: this listener is the first.
   log.subscribe((facts, origin) => {
     if (origin === 'elsewhere') rooms.invalidate(facts.flatMap((fact) => (fact.kind === 'event' ? [fact.room] : [])))

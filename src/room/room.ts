@@ -10,10 +10,10 @@
  * database has it. Everything here can be dropped and read again, except while changes are pending.
  */
 import { fitsId } from '../protocol/identifiers.js'
-import type { EventNumber, RoomNumber } from '../protocol/numbers.js'
+import type { EventNumber, RoomNumber, StateKeyNumber, StateReference } from '../protocol/numbers.js'
 import type { RoomVersionRules } from '../protocol/room-versions.js'
 import type { SigningKey } from '../protocol/signing.js'
-import { FIRST_SEGMENT, SegmentPacker } from '../protocol/state-trie.js'
+import { change, FIRST_SEGMENT, SegmentPacker } from '../protocol/state-trie.js'
 import { RoomEntry, type LogWriter, type NewEvent, type RoomLane, type RoomSummary } from '../store/log-writer.js'
 import { Missing, whenLoaded } from '../store/missing.js'
 import { readHead } from '../store/rooms.js'
@@ -21,30 +21,98 @@ import { StateView } from '../store/state-view.js'
 import type { StoredEvent } from '../store/stored-event.js'
 import type { Stores } from '../store/stores.js'
 import type { Turns } from '../store/turns.js'
+import { admitEvent, type AdmitContext } from './admit-event.js'
+import { HeadMoved, type Arrival, type Received } from './arrival.js'
+import { gather, type AtHand } from './at-hand.js'
 import { buildEvent, type BuildContext, type BuildingHead } from './build-event.js'
 import type { Draft } from './draft.js'
+import type { Resolutions } from './resolution/resolutions.js'
 
 export interface RoomDeps {
   readonly stores: Stores
   readonly writer: LogWriter
   readonly turns: Turns
+  readonly resolutions: Resolutions
   readonly server: { readonly name: string; readonly key: SigningKey }
   readonly now: () => number
 }
 
-/** The drafts of an entry, to build them again when need be. */
-class PendingEntry extends RoomEntry {
+/** A change on its way: what it is made from, to make it again when need be. */
+abstract class PendingEntry extends RoomEntry {
+  get events(): readonly NewEvent[] {
+    return this.change?.events ?? []
+  }
+
+  /** Builds the change on a head. */
+  abstract build(room: Building, before: BuildingHead): BuiltEntry
+}
+
+interface BuiltEntry {
+  readonly events: readonly NewEvent[]
+  readonly after: BuildingHead
+  readonly created?: { readonly version: string }
+}
+
+/** What a room gives to those who build in it. */
+interface Building {
+  readonly context: BuildContext
+  readonly view: StateView
+  /** An event of the entry, for those of it that stand on it. */
+  add(stored: StoredEvent): void
+  admitContext(atHand: AtHand): AdmitContext
+}
+
+/** Events of ours. */
+class DraftsEntry extends PendingEntry {
   constructor(
     lane: RoomLane,
     readonly drafts: readonly Draft[],
     /** Refuses what the rules would allow; asked on the head the change is built on, each time it is built. */
     readonly check: ((state: PendingState) => void) | undefined,
+    readonly created: { readonly version: string } | undefined,
   ) {
     super(lane)
   }
 
-  get events(): readonly NewEvent[] {
-    return this.change?.events ?? []
+  build({ context, view, add }: Building, before: BuildingHead): BuiltEntry {
+    this.check?.({
+      stateEvent: (type, key) => view.stateEvent(before.head.state, type, key),
+      summary: before.summary,
+    })
+    const events: NewEvent[] = []
+    let after = before
+    let { roomId } = context
+    for (const draft of this.drafts) {
+      const step = buildEvent({ ...context, roomId }, after, draft)
+      events.push(step.event)
+      add(step.event.stored)
+      roomId ??= step.event.stored.event.roomId
+      after = { ...step.after, head: { ...step.after.head, version: before.head.version + 1 } }
+    }
+    return { events, after, created: this.created }
+  }
+}
+
+/** An event of another server. */
+class ArrivalEntry extends PendingEntry {
+  /** Set when the event is on its way already. */
+  same: PendingEntry | undefined
+
+  constructor(
+    lane: RoomLane,
+    readonly arrival: Arrival,
+    /** undefined: to be gathered anew. */
+    public atHand: AtHand | undefined,
+    private readonly gather: () => Promise<AtHand>,
+    readonly created: { readonly version: string } | undefined,
+  ) {
+    super(lane, arrival.event.eventId)
+  }
+
+  build(room: Building, before: BuildingHead): BuiltEntry {
+    if (this.atHand === undefined) throw new Missing(async () => (this.atHand = await this.gather()))
+    const { event, after } = admitEvent(room.admitContext(this.atHand), before, this.arrival)
+    return { events: [event], after, created: this.created }
   }
 }
 
@@ -58,6 +126,9 @@ export class Room implements RoomLane {
   committedHead: BuildingHead | undefined
   private pendingHead: BuildingHead | undefined
   private pending: PendingEntry[] = []
+  /** The events of `pending`, by number and by id. */
+  private readonly pendingNumbers = new Map<EventNumber, StoredEvent>()
+  private readonly pendingIds = new Map<string, PendingEntry>()
   private packer: SegmentPacker
   /** Segments taken from the packer and not committed; the first `handedOut` of them went with the batch under way. */
   private uncommitted = new Map<number, Uint8Array>()
@@ -119,14 +190,8 @@ export class Room implements RoomLane {
     check?: (state: PendingState) => void,
     created?: { readonly version: string },
   ): Promise<readonly StoredEvent[] | { readonly duplicateOf: EventNumber }> {
-    const entry = new PendingEntry(this, drafts, check)
-    const task = () => {
-      if (this.rebuilding !== undefined) throw new Missing(() => this.rebuilding!)
-      if (this.pendingHead === undefined) throw new Missing(() => this.becomeUsable())
-      this.build(entry, this.pendingHead, created)
-      this.pending.push(entry)
-      this.deps.writer.submit(entry)
-    }
+    const entry = new DraftsEntry(this, drafts, check, created)
+    const task = () => this.submit(entry)
     await this.deps.turns.end()
     // Nearly always everything is at hand and nobody waits: then there is nothing to wait for but the commit.
     if (this.lastTurn !== undefined || !this.builtAtOnce(task)) {
@@ -137,6 +202,68 @@ export class Room implements RoomLane {
     await entry.done.finally(() => this.forget(entry))
     if (entry.duplicateOf !== undefined) return { duplicateOf: entry.duplicateOf }
     return entry.events.map(({ stored }) => stored)
+  }
+
+  /** Builds an entry on the pending head and hands it to the log. */
+  private submit(entry: PendingEntry): void {
+    if (this.rebuilding !== undefined) throw new Missing(() => this.rebuilding!)
+    if (this.pendingHead === undefined) throw new Missing(() => this.becomeUsable())
+    this.build(entry, this.pendingHead)
+    this.pending.push(entry)
+    this.deps.writer.submit(entry)
+  }
+
+  /**
+   * Takes in events of other servers, each alone, in this order: what is given first may be named by what follows. All are
+   * settled after the commit. Rejects with EventsUnknown, HeadMoved, ResolutionTooCostly and GraphTooCostly, which are no
+   * verdicts; rejected and soft-failed events are stored, as their fate.
+   */
+  async receive(
+    arrivals: readonly Arrival[],
+    created?: { readonly version: string },
+  ): Promise<PromiseSettledResult<Received>[]> {
+    await this.internKeys(arrivals.map(({ event }) => event))
+    const gathered = () => gather(this.deps.stores, this.room, arrivals)
+    const atHand = await gathered()
+    const entries = arrivals.map(
+      (arrival) =>
+        new ArrivalEntry(this, arrival, atHand, () => gather(this.deps.stores, this.room, [arrival]), created),
+    )
+    return Promise.allSettled(entries.map((entry) => this.received(entry)))
+  }
+
+  private async received(entry: ArrivalEntry): Promise<Received> {
+    await this.inTurn(() => this.takeIn(entry))
+    if (entry.same !== undefined) {
+      await entry.same.done
+      return { kind: 'known', event: entry.same.events[0]!.stored }
+    }
+    if (entry.change === undefined) return { kind: 'known', event: this.alreadyHeld(entry)! }
+    await entry.done.finally(() => this.forget(entry))
+    if (entry.duplicateOf === undefined) return { kind: 'stored', event: entry.events[0]!.stored }
+    return { kind: 'known', event: this.alreadyHeld(entry)! }
+  }
+
+  private takeIn(entry: ArrivalEntry): void {
+    const id = entry.arrival.event.eventId
+    entry.same = this.pendingIds.get(id)
+    const before = entry.same?.events.find(({ stored }) => stored.event.eventId === id)
+    // An outlier on its way is an outlier still: who knows more of it comes after it.
+    const isPromoted = before?.stored.stateBefore === undefined && entry.arrival.kind !== 'outlier'
+    if (entry.same !== undefined && isPromoted) {
+      const { same } = entry
+      throw new Missing(async () => {
+        await Promise.allSettled([same.done])
+        entry.atHand = undefined
+      })
+    }
+    if (entry.same === undefined && this.alreadyHeld(entry) === undefined) this.submit(entry)
+  }
+
+  /** The event, when it is here and nothing more can be learned of it from this arrival. */
+  private alreadyHeld({ atHand, arrival }: ArrivalEntry): StoredEvent | undefined {
+    const held = atHand?.events.get(arrival.event.eventId)
+    return held === undefined || (held.stateBefore === undefined && arrival.kind !== 'outlier') ? undefined : held
   }
 
   /** False when something was missing. */
@@ -152,7 +279,9 @@ export class Room implements RoomLane {
   }
 
   /** Before the turn, so that many who come with new keys at once, as in a wave of joins, share one statement. */
-  private async internKeys(drafts: readonly Draft[]): Promise<void> {
+  private async internKeys(
+    drafts: readonly { readonly type: string; readonly stateKey?: string | undefined }[],
+  ): Promise<void> {
     const { keys } = this.deps.stores
     const unknown = drafts.filter(
       ({ type, stateKey }) =>
@@ -212,46 +341,47 @@ export class Room implements RoomLane {
   }
 
   private pendingEvent(number: EventNumber): StoredEvent | undefined {
-    for (let i = this.pending.length - 1; i >= 0; i--) {
-      for (const { stored } of this.pending[i]!.events) if (stored.number === number) return stored
-    }
-    return this.building?.find((event) => event.number === number)
+    return this.pendingNumbers.get(number) ?? this.building?.find((event) => event.number === number)
   }
 
   /** Events of the entry being built, which stand on each other. */
   private building: StoredEvent[] | undefined
 
-  private build(entry: PendingEntry, before: BuildingHead, created?: { readonly version: string }): void {
-    this.building = []
+  private build(entry: PendingEntry, before: BuildingHead): void {
+    const building: StoredEvent[] = []
+    this.building = building
     try {
-      const built: NewEvent[] = []
-      let head = before
-      const context = this.context()
-      let roomId = this.roomId
-      entry.check?.({
-        stateEvent: (type, key) => this.view.stateEvent(before.head.state, type, key),
-        summary: before.summary,
-      })
-      for (const draft of entry.drafts) {
-        const step = buildEvent({ ...context, roomId }, head, draft)
-        built.push(step.event)
-        this.building.push(step.event.stored)
-        roomId ??= step.event.stored.event.roomId
-        head = { ...step.after, head: { ...step.after.head, version: before.head.version + 1 } }
-      }
-      entry.change = {
-        builtOn: before.head.version,
-        events: built,
-        head: head.head,
-        summary: head.summary === before.summary ? undefined : head.summary,
-        created: created && { roomId: roomId!, version: created.version, creationEvent: built[0]!.stored.number },
-      }
-      this.roomId = roomId
-      this.pendingHead = head
-      this.heads.set(entry, head)
+      const built = entry.build(
+        {
+          context: this.context(),
+          view: this.view,
+          add: (stored) => void building.push(stored),
+          admitContext: (atHand) => this.admitContext(atHand),
+        },
+        before,
+      )
+      this.take(entry, before, built)
       this.letGo()
     } finally {
       this.building = undefined
+    }
+  }
+
+  private take(entry: PendingEntry, before: BuildingHead, { events, after, created }: BuiltEntry): void {
+    const first = events[0]!.stored
+    this.roomId ??= first.event.roomId
+    entry.change = {
+      builtOn: before.head.version,
+      events,
+      head: after.head,
+      summary: after.summary === before.summary ? undefined : after.summary,
+      created: created && { roomId: this.roomId, version: created.version, creationEvent: first.number },
+    }
+    this.pendingHead = after
+    this.heads.set(entry, after)
+    for (const { stored } of events) {
+      this.pendingNumbers.set(stored.number, stored)
+      this.pendingIds.set(stored.event.eventId, entry)
     }
   }
 
@@ -275,6 +405,57 @@ export class Room implements RoomLane {
       packer: this.packer,
       now: now(),
       event: (eventId) => this.eventById(eventId),
+      internedKey: (type, key) => this.internedKey(type, key),
+      resolve: (states) => this.resolve(states),
+    }
+  }
+
+  private admitContext(atHand: AtHand): AdmitContext {
+    return {
+      ...this.context(),
+      held: (eventId) => this.pendingById(eventId) ?? atHand.events.get(eventId) ?? this.eventById(eventId),
+      redactionsOf: (eventId) => [...(atHand.redactions.get(eventId) ?? []), ...this.pendingRedactionsOf(eventId)],
+      isMissed: (eventId) => atHand.missed.has(eventId) || this.isMissedByPending(eventId),
+    }
+  }
+
+  private pendingById(eventId: string): StoredEvent | undefined {
+    const events = this.pendingIds.get(eventId)?.events
+    return events?.find(({ stored }) => stored.event.eventId === eventId)?.stored
+  }
+
+  private pendingRedactionsOf(eventId: string): StoredEvent[] {
+    return this.pending.flatMap((entry) =>
+      entry.events.flatMap(({ received, stored }) => (received?.waitsFor === eventId ? [stored] : [])),
+    )
+  }
+
+  private isMissedByPending(eventId: string): boolean {
+    return this.pending.some((entry) =>
+      entry.events.some(
+        ({ received, stored }) => stored.fate === 'accepted' && received?.missingPrevEvents.includes(eventId),
+      ),
+    )
+  }
+
+  private internedKey(type: string, key: string): StateKeyNumber {
+    const interned = this.view.key(type, key)
+    if (interned !== undefined) return interned
+    throw new Missing(() => this.deps.stores.keys.intern(type, key))
+  }
+
+  /** The resolution of states. While the log's lock is held nobody waits for one that is not at hand. */
+  private resolve(states: readonly StateReference[]): StateReference {
+    const distinct = [...new Set(states)]
+    if (distinct.length === 1) return distinct[0]!
+    try {
+      const { base, changes } = this.deps.resolutions.resolve(this.view, this.rules, distinct)
+      return this.view.run(change(this.packer, base, changes))
+    } catch (cause) {
+      if (cause instanceof Missing && this.rebuilding !== undefined) {
+        throw new HeadMoved(`room ${this.room} moved while an event was written into it`)
+      }
+      throw cause
     }
   }
 
@@ -282,8 +463,8 @@ export class Room implements RoomLane {
   private readonly byId = new Map<string, StoredEvent | undefined>()
 
   private eventById(eventId: string): StoredEvent | undefined {
-    const pending = this.pending.flatMap((entry) => entry.events).find(({ stored }) => stored.event.eventId === eventId)
-    if (pending !== undefined) return pending.stored
+    const pending = this.pendingById(eventId)
+    if (pending !== undefined) return pending
     if (this.byId.has(eventId)) return this.byId.get(eventId)
     throw new Missing(async () => {
       this.byId.set(eventId, await this.deps.stores.events.byId(this.room, eventId))
@@ -308,17 +489,29 @@ export class Room implements RoomLane {
       this.startFrom(await this.load())
       // What was refused in an attempt that failed is not built again: nobody would write it.
       const entries = this.pending.filter((entry) => !isSettled(entry))
-      for (const entry of entries) entry.change = undefined
+      this.pendingNumbers.clear()
+      this.pendingIds.clear()
       for (const entry of entries) {
-        try {
-          await this.built(() => this.build(entry, this.pendingHead!))
-        } catch (cause) {
-          entry.refusal = cause
-        }
+        entry.change = undefined
+        if (entry instanceof ArrivalEntry) entry.atHand = undefined
       }
+      for (const entry of entries) await this.rebuildOne(entry)
     } finally {
       this.rebuilding = undefined
       finished()
+    }
+  }
+
+  private async rebuildOne(entry: PendingEntry): Promise<void> {
+    try {
+      await this.built(() => {
+        if (entry instanceof ArrivalEntry && entry.atHand !== undefined) {
+          entry.duplicateOf = this.alreadyHeld(entry)?.number
+        }
+        if (entry.duplicateOf === undefined) this.build(entry, this.pendingHead!)
+      })
+    } catch (cause) {
+      entry.refusal = cause
     }
   }
 
@@ -333,6 +526,8 @@ export class Room implements RoomLane {
     const written = new Set<RoomEntry>(entries)
     for (const entry of entries) {
       for (const { stored, redaction } of entry.change?.events ?? []) {
+        this.pendingNumbers.delete(stored.number)
+        this.pendingIds.delete(stored.event.eventId)
         stores.events.remember(stored)
         if (redaction !== undefined) {
           const { target, event, text } = redaction
@@ -354,7 +549,13 @@ export class Room implements RoomLane {
   }
 
   private forget(entry: PendingEntry): void {
-    if (this.pending.includes(entry)) this.pending = this.pending.filter((other) => other !== entry)
+    if (!this.pending.includes(entry)) return
+    this.pending = this.pending.filter((other) => other !== entry)
+    for (const { stored } of entry.events) {
+      if (this.pendingIds.get(stored.event.eventId) !== entry) continue
+      this.pendingIds.delete(stored.event.eventId)
+      this.pendingNumbers.delete(stored.number)
+    }
   }
 
   private async load(): Promise<LoadedHead> {

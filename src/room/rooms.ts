@@ -3,10 +3,12 @@
  * events goes through here, everything that reads them through the gate (gate.ts).
  */
 import { hash } from 'node:crypto'
+import { sql } from 'kysely'
 import { canonicalJson } from '../protocol/canonical-json.js'
 import { ownString, type JsonObject } from '../protocol/json.js'
 import { forbidden, MatrixError, notFound } from '../protocol/matrix-error.js'
 import type { DeviceNumber, EventNumber, RoomNumber } from '../protocol/numbers.js'
+import { rulesOf } from '../protocol/room-versions.js'
 import type { ClientTransaction, RoomSummary } from '../store/log-writer.js'
 import type { Membership } from '../store/facts.js'
 import { whenLoaded } from '../store/missing.js'
@@ -14,9 +16,12 @@ import { OneObjectCache } from '../store/one-object-cache.js'
 import type { RoomName } from '../store/room-names.js'
 import { StateView } from '../store/state-view.js'
 import type { StoredEvent } from '../store/stored-event.js'
-import type { BuildingHead } from './build-event.js'
+import type { Stores } from '../store/stores.js'
+import { HeadMoved, type Arrival, type Received } from './arrival.js'
+import { emptyHead, type BuildingHead } from './build-event.js'
 import type { Draft } from './draft.js'
 import { Room, type PendingState, type RoomDeps } from './room.js'
+import { emptySummary } from './summary.js'
 
 export interface Transaction {
   readonly device: DeviceNumber
@@ -137,6 +142,45 @@ export class Rooms {
     return 'duplicateOf' in result ? [await this.event(name, result.duplicateOf)] : result
   }
 
+  /**
+   * Takes in an event of another server that passed the first three checks. Resolves after the commit, with the event and
+   * its fate.
+   *
+   * @throws EventsUnknown when it names auth events that are not here, or prev events whose state is not.
+   * @throws ResolutionTooCostly, GraphTooCostly, ThirdPartyInviteTooCostly at limits, and HeadMoved: no verdicts.
+   */
+  async receive(name: RoomName, arrival: Arrival): Promise<Received> {
+    const [result] = await this.receiveAll(name, [arrival])
+    if (result!.status === 'rejected') throw result!.reason
+    return result!.value
+  }
+
+  /** Several at once, each alone, in this order: with one statement for what all of them name, and mostly one commit. */
+  async receiveAll(name: RoomName, arrivals: readonly Arrival[]): Promise<PromiseSettledResult<Received>[]> {
+    const results = await this.room(name).receive(arrivals)
+    for (const [index, result] of results.entries()) {
+      if (result.status !== 'rejected' || !(result.reason instanceof HeadMoved)) continue
+      ;[results[index]] = (await this.room(name).receive([arrivals[index]!])) as [PromiseSettledResult<Received>]
+    }
+    return results
+  }
+
+  /** Makes a room of another server known here, by its create event. The room may be known by an invite, or be known already. */
+  async adopt(create: Arrival, version: string): Promise<RoomName> {
+    const { stores } = this.deps
+    const { roomId } = create.event
+    const known = await stores.names.find(roomId)
+    if (known?.rules !== undefined) return known
+    const rules = rulesOf(version)
+    if (rules === undefined) throw new Error(`room version ${version} is not known here`)
+    const room = new Room(this.deps, await roomNumber(stores, roomId), rules, roomId)
+    room.begin({ head: emptyHead, summary: emptySummary, extremities: [], create: undefined })
+    const [result] = await room.receive([create], { version })
+    if (result!.status === 'rejected') throw result!.reason
+    this.remember(room)
+    return stores.names.remember({ room: room.room, room_id: roomId, version })
+  }
+
   private async unchangedState(name: RoomName, draft: Draft): Promise<StoredEvent | undefined> {
     if (draft.stateKey === undefined) return undefined
     const current = await this.currentState(name, draft.type, draft.stateKey)
@@ -171,6 +215,15 @@ export class Rooms {
     const draft: Draft = { type: 'm.room.member', stateKey: target, sender, content }
     return this.sendNow(name, draft, (state) => check?.(membershipIn(state, target)))
   }
+}
+
+/** The number of a room, which it has from now on. */
+async function roomNumber({ db }: Stores, roomId: string): Promise<RoomNumber> {
+  await sql`
+    insert into room (room, room_id) values (nextval('room_number'), ${roomId}) on conflict (room_id) do nothing
+  `.execute(db)
+  const row = await db.selectFrom('room').select('room').where('room_id', '=', roomId).executeTakeFirstOrThrow()
+  return row.room
 }
 
 export function membershipIn(state: PendingState, userId: string): Membership | undefined {

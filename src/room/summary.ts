@@ -48,9 +48,22 @@ export function summaryAfter(summary: RoomSummary, event: StoredEvent, replaced:
   return { ...summary, [column[0]]: value === undefined || value === '' ? null : value.replaceAll('\u0000', '') }
 }
 
-function withMembership(summary: RoomSummary, before: JsonObject | undefined, after: JsonObject): RoomSummary {
+/** The summary after a state event left the state and no other took its place: a resolution can do that. */
+export function summaryWithout(summary: RoomSummary, { event: { type, stateKey, content } }: StoredEvent): RoomSummary {
+  if (type === 'm.room.member') return withMembership(summary, content, undefined)
+  if (stateKey !== '') return summary
+  if (type === 'm.room.tombstone') return { ...summary, tombstone_event_id: null }
+  const column = Object.hasOwn(columns, type) ? columns[type] : undefined
+  return column === undefined ? summary : { ...summary, [column[0]]: null }
+}
+
+function withMembership(
+  summary: RoomSummary,
+  before: JsonObject | undefined,
+  after: JsonObject | undefined,
+): RoomSummary {
   const was = before && ownString(before, 'membership')
-  const is = ownString(after, 'membership')
+  const is = after && ownString(after, 'membership')
   if (was === is) return summary
   const count = (membership: string) => Number(is === membership) - Number(was === membership)
   return {

@@ -90,6 +90,13 @@ export class Events {
     return row && (await this.events(room, [row.event])).get(row.event)
   }
 
+  /** By event id; events that are not here are absent. One statement, and what it says is newer than what is in memory. */
+  async byIds(room: RoomNumber, eventIds: readonly string[]): Promise<Map<string, StoredEvent>> {
+    if (eventIds.length === 0) return new Map()
+    const events = await this.select(sql`event.room = ${room} and event.event_id = any(${[...eventIds]}::text[])`)
+    return new Map(events.map((event) => [event.event.eventId, event]))
+  }
+
   /**
    * A page of a room's order, outliers aside. `from` and `to` are exclusive orders; backwards pages come newest first.
    * Fates are the reader's business.
@@ -162,7 +169,7 @@ export class Events {
   /** The one object of an event: the one in memory, if there is one, since a redaction is applied to that. */
   private fromRow(row: EventRow): StoredEvent {
     const known = this.memory.events.get(row.event)
-    if (known !== undefined) return known
+    if (known !== undefined && !isPromoted(known, row)) return known
     const stored = this.parsed(row)
     const redacted = stored.redactedBy === undefined ? this.redacted.get(stored.number) : undefined
     if (redacted !== undefined) apply(stored, redacted)
@@ -198,6 +205,10 @@ export class Events {
     }
   }
 }
+
+/** It was an outlier when it was read, and somebody has learned the state before it since. */
+const isPromoted = (known: StoredEvent, row: EventRow): boolean =>
+  known.stateBefore === undefined && row.state_before !== null
 
 /** In place: the object is shared by all who hold the event. */
 function apply(target: StoredEvent, { by, event, text }: Redacted): void {

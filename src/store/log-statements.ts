@@ -18,7 +18,6 @@ import type {
 import type { NewEvent, RoomChange } from './log-writer.js'
 
 export interface Batch {
-  readonly positions: number
   readonly facts: readonly Fact[]
   readonly lanes: readonly {
     readonly room: RoomNumber
@@ -35,6 +34,13 @@ export function statements(batch: Batch): QueryConfig[] {
   const made: (QueryConfig | undefined)[] = [
     newRooms(batch),
     newEvents(events),
+    promotions(events),
+    // What arrives in the same batch after it was missed leaves nothing behind: first what is missing, then what is here.
+    missingPrevEvents(events),
+    arrivedPrevEvents(events),
+    waitingRedactions(events),
+    settledRedactions(events),
+    stagedPdus(events),
     newSegments(batch),
     heads(batch),
     summaries(batch),
@@ -89,38 +95,111 @@ const newEvents = (events: readonly NewEvent[]) =>
          room int, event bigint, event_id text, type text, state_key bigint, sender text, origin_server_ts bigint,
          depth bigint, position bigint, prev_events bigint[], auth_events bigint[], auth_depth int, state_before bigint,
          state_after bigint, replaces bigint, fate smallint, reason text, notify_count bigint, highlight_count bigint,
-         body text)
+         anchor bigint, minor int, redacted_by bigint, body text)
      ), texts as (
        insert into event_text (room, event, body) select room, event, body from input
      )
      insert into event (
        room, event, event_id, type, state_key, sender, origin_server_ts, depth, position, anchor, minor, prev_events,
-       auth_events, auth_depth, state_before, state_after, replaces, fate, reason, notify_count, highlight_count)
-     select room, event, event_id, decode(type, 'hex'), state_key, sender, origin_server_ts, depth, position, position, 0,
-       prev_events, auth_events, auth_depth, state_before, state_after, replaces, fate, reason, notify_count, highlight_count
+       auth_events, auth_depth, state_before, state_after, replaces, fate, reason, notify_count, highlight_count, redacted_by)
+     select room, event, event_id, decode(type, 'hex'), state_key, sender, origin_server_ts, depth, position, anchor, minor,
+       prev_events, auth_events, auth_depth, state_before, state_after, replaces, fate, reason, notify_count, highlight_count,
+       redacted_by
      from input`,
-    events.map(({ stored }) => ({
-      room: stored.room,
-      event: stored.number,
-      event_id: stored.event.eventId,
-      type: hex(stored.event.type),
-      state_key: stored.stateKey,
-      sender: stored.event.sender,
-      origin_server_ts: stored.event.originServerTs,
-      depth: stored.event.depth,
-      position: stored.position,
-      prev_events: stored.prevEvents,
-      auth_events: stored.authEvents,
-      auth_depth: stored.authDepth,
-      state_before: stored.stateBefore,
-      state_after: stored.stateAfter === stored.stateBefore ? undefined : stored.stateAfter,
-      replaces: stored.replaces,
-      fate: fateNumber(stored.fate),
-      reason: stored.reason,
-      notify_count: stored.notifyCount,
-      highlight_count: stored.highlightCount,
-      body: stored.text,
-    })),
+    events.flatMap((event) => (event.received?.promoted === true ? [] : [eventRow(event)])),
+  )
+
+const eventRow = ({ stored }: NewEvent) => ({
+  room: stored.room,
+  event: stored.number,
+  event_id: stored.event.eventId,
+  type: hex(stored.event.type),
+  state_key: stored.stateKey,
+  sender: stored.event.sender,
+  origin_server_ts: stored.event.originServerTs,
+  depth: stored.event.depth,
+  position: stored.position,
+  anchor: stored.anchor,
+  minor: stored.anchor === undefined ? undefined : stored.minor,
+  prev_events: stored.prevEvents,
+  auth_events: stored.authEvents,
+  auth_depth: stored.authDepth,
+  state_before: stored.stateBefore,
+  state_after: stored.stateAfter === stored.stateBefore ? undefined : stored.stateAfter,
+  replaces: stored.replaces,
+  fate: fateNumber(stored.fate),
+  reason: stored.reason,
+  notify_count: stored.notifyCount,
+  highlight_count: stored.highlightCount,
+  redacted_by: stored.redactedBy,
+  body: stored.text,
+})
+
+/** Outliers whose state has become known. Their text, ids and edges are what they were. */
+const promotions = (events: readonly NewEvent[]) =>
+  over(
+    'log-promotions',
+    `update event set position = x.position, anchor = x.anchor, minor = x.minor, prev_events = x.prev_events,
+       state_before = x.state_before, state_after = x.state_after, replaces = x.replaces, fate = x.fate, reason = x.reason,
+       notify_count = x.notify_count, highlight_count = x.highlight_count
+     from json_to_recordset($1) as x (room int, event bigint, position bigint, anchor bigint, minor int,
+       prev_events bigint[], state_before bigint, state_after bigint, replaces bigint, fate smallint, reason text,
+       notify_count bigint, highlight_count bigint)
+     where event.room = x.room and event.event = x.event`,
+    events.flatMap((event) => (event.received?.promoted === true ? [eventRow(event)] : [])),
+  )
+
+/** Whoever named the event as a prev event that is missing need not any more. */
+const arrivedPrevEvents = (events: readonly NewEvent[]) =>
+  over(
+    'log-arrived-prev-events',
+    `delete from backward_extremity using json_to_recordset($1) as x (room int, event_id text)
+     where backward_extremity.room = x.room and backward_extremity.event_id = x.event_id`,
+    events.flatMap(({ received, stored }) =>
+      received === undefined || stored.stateBefore === undefined
+        ? []
+        : [{ room: stored.room, event_id: stored.event.eventId }],
+    ),
+  )
+
+const missingPrevEvents = (events: readonly NewEvent[]) =>
+  over(
+    'log-missing-prev-events',
+    `insert into backward_extremity (room, event_id, event)
+     select room, event_id, event from json_to_recordset($1) as x (room int, event_id text, event bigint)
+     on conflict do nothing`,
+    events.flatMap(({ received, stored }) =>
+      (received?.missingPrevEvents ?? []).map((event_id) => ({ room: stored.room, event_id, event: stored.number })),
+    ),
+  )
+
+const waitingRedactions = (events: readonly NewEvent[]) =>
+  over(
+    'log-waiting-redactions',
+    `insert into waiting_redaction (room, target_event_id, event)
+     select room, target, event from json_to_recordset($1) as x (room int, target text, event bigint)
+     on conflict do nothing`,
+    events.flatMap(({ received, stored }) =>
+      received?.waitsFor === undefined ? [] : [{ room: stored.room, target: received.waitsFor, event: stored.number }],
+    ),
+  )
+
+/** The event they waited for is stored, redacted if they could. */
+const settledRedactions = (events: readonly NewEvent[]) =>
+  over(
+    'log-settled-redactions',
+    `delete from waiting_redaction using json_to_recordset($1) as x (room int, event_id text)
+     where waiting_redaction.room = x.room and target_event_id = x.event_id`,
+    events.flatMap(({ received, stored }) =>
+      received === undefined || received.promoted ? [] : [{ room: stored.room, event_id: stored.event.eventId }],
+    ),
+  )
+
+const stagedPdus = (events: readonly NewEvent[]) =>
+  over(
+    'log-staged-pdus',
+    'delete from staged_pdu using json_to_recordset($1) as x (staged bigint) where staged_pdu.staged = x.staged',
+    events.flatMap(({ received }) => (received?.staged === undefined ? [] : [{ staged: received.staged }])),
   )
 
 const newSegments = (batch: Batch) =>
@@ -142,7 +221,7 @@ const heads = (batch: Batch) =>
      from json_to_recordset($1) as x (room int, version bigint, extremities bigint[], state bigint, next_segment bigint,
        notify_count bigint, highlight_count bigint, last_activity_ts bigint)
      where room.room = x.room`,
-    batch.lanes.map(({ room, changes, nextSegment }) => {
+    batch.lanes.filter(movesHead).map(({ room, changes, nextSegment }) => {
       const { head } = changes.at(-1)!
       return {
         room,
@@ -156,6 +235,9 @@ const heads = (batch: Batch) =>
       }
     }),
   )
+
+/** Outliers leave the head as it is. */
+const movesHead = ({ changes }: Batch['lanes'][number]): boolean => changes.at(-1)!.head.version !== changes[0]!.builtOn
 
 const summaryColumns = [
   'name',

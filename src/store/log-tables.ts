@@ -55,6 +55,7 @@ export interface LogTables {
   }
   event_text: { room: RoomNumber; event: EventNumber; body: string }
   backward_extremity: { room: RoomNumber; event_id: string; event: EventNumber }
+  waiting_redaction: { room: RoomNumber; target_event_id: string; event: EventNumber }
   state_segment: { room: RoomNumber; segment: number; body: Buffer }
   state_change: {
     room: RoomNumber

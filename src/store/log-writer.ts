@@ -30,20 +30,43 @@ import { logLock } from './log-tables.js'
 /** An event to be written, with what it causes. */
 export interface NewEvent {
   readonly stored: StoredEvent
+  /**
+   * live: it is told to readers and gets a position. placed: history, whose place in the room it brings along. unplaced:
+   * an outlier, rejected or soft-failed.
+   */
+  readonly order: 'live' | 'placed' | 'unplaced'
+  /** Of live events. The current state may change in other keys than the event's own. */
   readonly stateChange?: { readonly before: StateReference; readonly after: StateReference }
-  readonly membership?: {
-    readonly user: string
-    readonly membership: Membership
-    readonly sender: string
-    readonly strippedState?: string
-  }
+  readonly memberships: readonly MembershipChange[]
   /** Local users whom it highlights, beyond those whom it highlights by the room-wide count. */
   readonly highlights: readonly string[]
   readonly transaction?: ClientTransaction
   /** The room that takes over the aliases of this one, and its place in the directory. */
   readonly replacement?: RoomNumber
+  /** What only events of other servers bring. */
+  readonly received?: ReceivedParts
   /** The event this one redacts, with what is left of it. */
   readonly redaction?: { readonly target: StoredEvent; readonly event: StoredEvent['event']; readonly text: string }
+}
+
+export interface MembershipChange {
+  readonly user: string
+  readonly membership: Membership
+  readonly sender: string
+  /** undefined: the state has no membership of them any more. */
+  readonly event: EventNumber | undefined
+  readonly strippedState?: string
+}
+
+export interface ReceivedParts {
+  /** It was held as an outlier, and is the same event with the same number. */
+  readonly promoted: boolean
+  /** Its prev events that we do not hold, and those of the rejected and soft-failed events it stands on. */
+  readonly missingPrevEvents: readonly string[]
+  /** A redaction whose target we do not hold. */
+  readonly waitsFor?: string
+  /** The row of `staged_pdu` that is done with. */
+  readonly staged?: number
 }
 
 export interface ClientTransaction {
@@ -97,13 +120,19 @@ export class RoomEntry {
   change: RoomChange | undefined
   /** Set instead of a change when it can no longer be built, for instance because the sender was banned meanwhile. */
   refusal: unknown
-  /** Set when the client's transaction had been written already: the event it made. */
+  /** Set when the client's transaction, or the event received, had been written already: the event it made. */
   duplicateOf: EventNumber | undefined
+  /** Of a received event: its id, which another process may have written meanwhile. */
+  readonly receivedId: string | undefined
   readonly done: Promise<void>
   resolve!: () => void
   reject!: (cause: unknown) => void
 
-  constructor(readonly lane: RoomLane) {
+  constructor(
+    readonly lane: RoomLane,
+    receivedId?: string,
+  ) {
+    this.receivedId = receivedId
     this.done = new Promise((resolve, reject) => {
       this.resolve = resolve
       this.reject = reject
@@ -355,9 +384,9 @@ export class LogWriter {
     const [check] = await Promise.all([checked, begun])
     attempt.transactionId = check.xid
     await settleDuplicates(attempt, check.done)
-    await this.rebuildMoved(attempt, check.heads)
+    await this.rebuildMoved(attempt, check)
     const batch = attempt.prepare(check.last)
-    if (batch.positions === 0 && attempt.isEmpty) {
+    if (batch.facts.length === 0 && batch.lanes.length === 0) {
       await client.query('rollback')
       return
     }
@@ -379,6 +408,7 @@ export class LogWriter {
     const { rows } = await client.query<{
       heads: [RoomNumber, number][] | null
       done: [number, string, EventNumber][] | null
+      held: RoomNumber[] | null
       last: Position
       xid: string
     }>({
@@ -393,19 +423,36 @@ export class LogWriter {
              -- lateral and limited: an index look-up each; as a join it was planned as a scan of the whole table
              lateral (select event from client_transaction where device = d and key = decode(k, 'hex') limit 1) as made
           ) as done,
+          (select json_agg(distinct asked.room) from json_to_recordset($4) as asked (room int, id text, outlier boolean),
+             lateral (
+               select from event where event.room = asked.room and event_id = id and (asked.outlier or anchor is not null) limit 1
+             ) as written
+          ) as held,
           setval('log_position', nextval('log_position') + $3::bigint) as last,
           pg_current_xact_id()::text as xid`,
-      values: [attempt.rooms(), JSON.stringify(keys), Math.max(0, attempt.wantedPositions() - 1)],
+      values: [
+        attempt.rooms(),
+        JSON.stringify(keys),
+        Math.max(0, attempt.allocated - 1),
+        JSON.stringify(attempt.receivedEvents()),
+      ],
     })
     const row = rows[0]!
-    return { heads: new Map(row.heads ?? []), done: row.done ?? [], last: row.last, xid: row.xid }
+    return {
+      heads: new Map(row.heads ?? []),
+      done: row.done ?? [],
+      held: new Set(row.held),
+      last: row.last,
+      xid: row.xid,
+    }
   }
 
-  private async rebuildMoved(attempt: Attempt, heads: ReadonlyMap<RoomNumber, number>): Promise<void> {
+  private async rebuildMoved(attempt: Attempt, { heads, held }: Check): Promise<void> {
     for (const [lane, entries] of attempt.byLane) {
       const first = entries[0]?.change
-      if (first === undefined || first.created !== undefined) continue
-      if (lane.isStale || heads.get(lane.room) !== first.builtOn) await lane.rebuild()
+      if (first === undefined) continue
+      const isMoved = first.created === undefined && (lane.isStale || heads.get(lane.room) !== first.builtOn)
+      if (isMoved || held.has(lane.room)) await lane.rebuild()
     }
   }
 
@@ -417,7 +464,7 @@ export class LogWriter {
       this.options.logger.error({ err: cause }, 'could not read what other processes wrote; ours is read with it')
       for (const lane of attempt.byLane.keys()) lane.reset()
     }
-    if (attempt.last !== undefined) this.options.onCommit(attempt.last)
+    if (attempt.facts.length > 0) this.options.onCommit(attempt.last!)
     attempt.settle()
   }
 
@@ -436,6 +483,8 @@ export class LogWriter {
 interface Check {
   readonly heads: ReadonlyMap<RoomNumber, number>
   readonly done: readonly [device: number, key: string, event: EventNumber][]
+  /** Rooms in which an event that was received has been written by somebody else. */
+  readonly held: ReadonlySet<RoomNumber>
   readonly last: Position
   readonly xid: string
 }
@@ -448,7 +497,7 @@ class Attempt {
   last: Position | undefined
   transactionId = ''
   commitSent = false
-  /** Positions that were asked for; rebuilding can only need fewer. */
+  /** Positions that were asked for: one for each event and fact, also for events that need none as it is. */
   readonly allocated: number
   private readonly factPositions = new Map<FactsEntry, Position>()
   constructor(readonly entries: readonly Entry[]) {
@@ -459,11 +508,7 @@ class Attempt {
       if (entriesOfLane === undefined) this.byLane.set(entry.lane, [entry])
       else entriesOfLane.push(entry)
     }
-    this.allocated = this.wantedPositions()
-  }
-
-  get isEmpty(): boolean {
-    return this.facts.length === 0
+    this.allocated = entries.reduce((sum, entry) => sum + sizeOf(entry), 0)
   }
 
   rooms(): RoomNumber[] {
@@ -482,33 +527,39 @@ class Attempt {
     return keys
   }
 
-  wantedPositions(): number {
-    let count = 0
-    for (const entry of this.entries) {
-      if (entry.kind === 'facts') count += entry.facts.length
-      else count += entry.change?.events.length ?? 0
+  /** Of events from other servers that are not built on the head, another process may write the same: who comes second sees it. */
+  receivedEvents(): { room: RoomNumber; id: string; outlier: boolean }[] {
+    const received: { room: RoomNumber; id: string; outlier: boolean }[] = []
+    for (const [{ room }, entries] of this.byLane) {
+      for (const { receivedId, change } of entries) {
+        const parts = change?.events[0]?.received
+        if (receivedId !== undefined) received.push({ room, id: receivedId, outlier: parts?.promoted !== true })
+      }
     }
-    return count
+    return received
   }
 
-  /** Gives every event and fact its position and gathers the rows. Rebuilt entries have as many events as before. */
+  /** Gives every live event and fact its position and gathers the rows. Rebuilt entries have as many events as before. */
   prepare(last: Position): Batch {
     this.facts.length = 0
-    const wanted = this.wantedPositions()
-    if (wanted > this.allocated) throw new Error('a change grew while it was rebuilt')
-    let next = last - Math.max(1, wanted) + 1
-    const take = () => next++ as Position
-    this.first = wanted === 0 ? undefined : (next as Position)
+    const begin = last - Math.max(1, this.allocated) + 1
+    let next = begin
+    const take = () => {
+      if (next > last) throw new Error('a change grew while it was rebuilt')
+      return next++ as Position
+    }
     for (const entry of this.entries) {
       if (entry.kind === 'facts') this.placeFacts(entry, take)
       else if (entry.change !== undefined && entry.duplicateOf === undefined) this.placeEvents(entry.change, take)
     }
-    this.last = this.first === undefined ? undefined : ((next - 1) as Position)
+    // Positions that nobody took are holes, and published with the rest: nobody looks for facts of others there.
+    this.first = this.allocated === 0 ? undefined : (begin as Position)
+    this.last = this.allocated === 0 ? undefined : last
     const lanes = [...this.byLane].flatMap(([lane, entries]) => {
       const changes = entries.flatMap((entry) => entry.change ?? [])
       return changes.length === 0 ? [] : [{ room: lane.room, changes, ...lane.uncommittedSegments() }]
     })
-    return { positions: wanted, facts: this.facts, lanes }
+    return { facts: this.facts, lanes }
   }
 
   private placeFacts(entry: FactsEntry, take: () => Position): void {
@@ -520,7 +571,8 @@ class Attempt {
   }
 
   private placeEvents(change: RoomChange, take: () => Position): void {
-    for (const { stored, stateChange, membership, highlights } of change.events) {
+    for (const { stored, order, stateChange, memberships, highlights } of change.events) {
+      if (order !== 'live') continue
       const position = take()
       stored.position = position
       stored.anchor = position
@@ -529,8 +581,8 @@ class Attempt {
       this.facts.push({ kind: 'event', position, room, event: stored })
       if (stateChange !== undefined)
         this.facts.push({ kind: 'state-change', position, room, cause: event, ...stateChange })
-      if (membership !== undefined) {
-        this.facts.push({ kind: 'membership', position, room, event, strippedState: undefined, ...membership })
+      for (const membership of memberships) {
+        this.facts.push({ kind: 'membership', position, room, strippedState: undefined, ...membership })
       }
       for (const user of highlights) this.facts.push({ kind: 'highlight', position, room, user, event })
     }
@@ -568,6 +620,9 @@ function duplicateOf(entry: RoomEntry, written: ReadonlyMap<string, EventNumber>
   }
   return undefined
 }
+
+const sizeOf = (entry: Entry): number =>
+  entry.kind === 'facts' ? entry.facts.length : (entry.change?.events.length ?? 0)
 
 const lanesOf = (entries: readonly Entry[]): Set<RoomLane> =>
   new Set(entries.flatMap((entry) => (entry.kind === 'room' ? [entry.lane] : [])))

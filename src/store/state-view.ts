@@ -13,6 +13,7 @@ export class StateView {
   private readonly heldSegments = new Map<number, Uint8Array>()
   private readonly heldEvents = new Map<EventNumber, StoredEvent>()
   private readonly heldKeys = new Map<string, StateKeyNumber | undefined>()
+  private readonly heldStateKeys = new Map<EventNumber, StateKeyNumber>()
   /** What looks read: the uncommitted, then the loaded. */
   readonly segments: Segments
   /** Segments of the database that are at hand. */
@@ -41,6 +42,7 @@ export class StateView {
     if (this.heldSegments.size > 0) this.heldSegments.clear()
     if (this.heldEvents.size > 0) this.heldEvents.clear()
     if (this.heldKeys.size > 0) this.heldKeys.clear()
+    if (this.heldStateKeys.size > 0) this.heldStateKeys.clear()
   }
 
   /** The event of a state at a key. */
@@ -73,13 +75,36 @@ export class StateView {
     })
   }
 
+  /** Makes sure that events are at hand for `event`, with one statement for all that are not; but for one that is being made. */
+  haveEvents(numbers: readonly EventNumber[], but?: EventNumber): void {
+    const missing = numbers.filter((number) => number !== but && this.knownEvent(number) === undefined)
+    if (missing.length === 0) return
+    throw new Missing(async () => {
+      for (const [number, event] of await this.stores.events.events(this.room, missing))
+        this.heldEvents.set(number, event)
+    })
+  }
+
   event(number: EventNumber): StoredEvent {
-    const event = this.uncommitted?.event(number) ?? this.stores.events.known(number) ?? this.heldEvents.get(number)
+    const event = this.knownEvent(number)
     if (event !== undefined) return event
     throw new Missing(async () => {
       const loaded = (await this.stores.events.events(this.room, [number])).get(number)
       if (loaded === undefined) throw new Error(`event ${number} of room ${this.room} is not there`)
       this.heldEvents.set(number, loaded)
     })
+  }
+
+  /** The key of a state event, when it is at hand. */
+  stateKeyOf(number: EventNumber): StateKeyNumber | undefined {
+    return this.heldStateKeys.get(number) ?? this.knownEvent(number)?.stateKey
+  }
+
+  holdStateKey(number: EventNumber, key: StateKeyNumber): void {
+    this.heldStateKeys.set(number, key)
+  }
+
+  private knownEvent(number: EventNumber): StoredEvent | undefined {
+    return this.uncommitted?.event(number) ?? this.stores.events.known(number) ?? this.heldEvents.get(number)
   }
 }

@@ -1,0 +1,313 @@
+/**
+ * Judging an event of another server and taking it into the room: checks 4 to 7 on receipt of a PDU, in their order.
+ * https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu
+ *
+ * | check | failing means |
+ * | --- | --- |
+ * | 4 the auth rules, on the state its auth events make | rejected |
+ * | 5 the auth rules, on the state before it | rejected |
+ * | 6 the auth rules, on the current state | soft-failed |
+ * | 7 the room's policy server | soft-failed |
+ *
+ * Like the building of our own events it is synchronous over what is at hand, and changes nothing but the packer. The
+ * "current state" is that of the pending head: what stands before this event in the lane is decided, and if it is not
+ * committed in the end, this event is judged anew.
+ */
+import { authorize, checkAuthEvents, powerLevels, redactionApplies } from '../protocol/authorization/index.js'
+import type { EventNumber, StateReference } from '../protocol/numbers.js'
+import type { RoomEvent } from '../protocol/room-event.js'
+import { change } from '../protocol/state-trie.js'
+import { allow, reject, type Verdict } from '../protocol/verdict.js'
+import { Missing } from '../store/missing.js'
+import type { NewEvent } from '../store/log-writer.js'
+import type { Fate, StoredEvent } from '../store/stored-event.js'
+import { EventsUnknown, type Arrival } from './arrival.js'
+import { remembering, type BuildContext, type BuildingHead, type Built } from './build-event.js'
+import {
+  attentionTo,
+  changesBetween,
+  effectsOf,
+  redactionOf,
+  withoutRedacted,
+  type Attention,
+  type LookUp,
+} from './consequences.js'
+import { behind, stateAfterPrev } from './graph.js'
+
+export interface AdmitContext extends BuildContext {
+  /** An event of the room that is held, committed or pending; undefined: we do not have it. */
+  held(eventId: string): StoredEvent | undefined
+  /** Accepted redactions that came before the event they name. */
+  redactionsOf(eventId: string): readonly StoredEvent[]
+  /** Whether an accepted event that we have names this one as a prev event. */
+  isMissed(eventId: string): boolean
+}
+
+interface Judged {
+  readonly fate: Fate
+  readonly reason: string | undefined
+}
+
+const accepted: Judged = { fate: 'accepted', reason: undefined }
+const judgedBy = (fate: Fate, verdict: Verdict): Judged =>
+  verdict.allowed ? accepted : { fate, reason: verdict.reason }
+
+/** The event may be held, as an outlier: then it is promoted. @throws EventsUnknown */
+export function admitEvent(context: AdmitContext, before: BuildingHead, arrival: Arrival): Built {
+  const { event } = arrival
+  const outlier = context.held(event.eventId)
+  const authEvents = allHeld(context, 'auth', event.authEvents)
+  // 4. "Passes authorization rules based on the event's auth events, otherwise it is rejected."
+  const byAuthEvents =
+    outlier?.fate === 'rejected'
+      ? { fate: outlier.fate, reason: outlier.reason }
+      : judgedBy('rejected', checkOnAuthEvents(context, before, event, authEvents))
+  const number = outlier?.number ?? takeNumber(context)
+  const stateKey = event.stateKey === undefined ? undefined : context.internedKey(event.type, event.stateKey)
+  const unplaced: StoredEvent = {
+    number,
+    room: context.room,
+    event: outlier?.event ?? event,
+    text: outlier?.text ?? arrival.text,
+    stateKey,
+    position: undefined,
+    anchor: undefined,
+    minor: 0,
+    prevEvents: event.prevEvents.flatMap((id) => context.held(id)?.number ?? []),
+    authEvents: authEvents.map((authEvent) => authEvent.number),
+    authDepth: authEvents.reduce((depth, authEvent) => Math.max(depth, authEvent.authDepth), 0) + 1,
+    stateBefore: undefined,
+    stateAfter: undefined,
+    replaces: undefined,
+    ...byAuthEvents,
+    redactedBy: outlier?.redactedBy,
+    notifyCount: before.head.notifyCount,
+    highlightCount: before.head.highlightCount,
+    clientText: undefined,
+    sentAs: null,
+  }
+  if (arrival.kind === 'outlier') return unmoved(context, before, arrival, unplaced)
+  return place(context, before, arrival, unplaced)
+}
+
+/** With the state before it. */
+function place(context: AdmitContext, before: BuildingHead, arrival: Arrival, unplaced: StoredEvent): Built {
+  const { event } = arrival
+  const { view } = context
+  const stateBefore = stateBeforeOf(context, before, arrival)
+  const lookUp = remembering((type, key) => view.stateEvent(stateBefore, type, key))
+  const { fate, reason } = judge(context, before, arrival, unplaced, stateBefore, lookUp)
+  const isAccepted = fate === 'accepted'
+  const attention = isAccepted && arrival.kind === 'live' ? attentionTo(context, before, event, lookUp) : undefined
+  const replaced = event.stateKey === undefined ? undefined : lookUp(event.type, event.stateKey)
+  // Soft-failed events are part of the state after them, as on every other server: what stands on them is judged by it.
+  const stateAfter =
+    fate === 'rejected' || unplaced.stateKey === undefined
+      ? stateBefore
+      : view.run(change(context.packer, stateBefore, [[unplaced.stateKey, unplaced.number]]))
+  const stored: StoredEvent = {
+    ...unplaced,
+    ...(isAccepted && arrival.kind === 'history' ? arrival.place : {}),
+    stateBefore,
+    stateAfter,
+    replaces: replaced?.number,
+    fate,
+    reason,
+    notifyCount: before.head.notifyCount + Number(attention?.notifies ?? false),
+    highlightCount: before.head.highlightCount + Number(attention?.highlightsAll ?? false),
+  }
+  return arrival.kind === 'live'
+    ? moved(context, before, arrival, stored, attention)
+    : unmoved(context, before, arrival, stored)
+}
+
+function checkOnAuthEvents(
+  { rules }: BuildContext,
+  { create }: BuildingHead,
+  event: RoomEvent,
+  authEvents: readonly StoredEvent[],
+): Verdict {
+  if (event.type === 'm.room.create' && create !== undefined && create.event.eventId !== event.eventId) {
+    return reject('the room has an m.room.create event already')
+  }
+  const list = authEvents.map((authEvent) => authEvent.event)
+  const rejected = new Set(authEvents.filter(({ fate }) => fate === 'rejected').map((authEvent) => authEvent.event))
+  const inOrder = checkAuthEvents(rules, event, list, (authEvent) => rejected.has(authEvent))
+  if (!inOrder.allowed) return inOrder
+  const state = (type: string, key: string) => list.find((one) => one.type === type && one.stateKey === key)
+  return authorize(rules, event, state, rules.createInAuthEvents ? undefined : create?.event)
+}
+
+/** Checks 5 to 7. */
+function judge(
+  { rules, view }: AdmitContext,
+  { head, create }: BuildingHead,
+  { event, kind, policy = allow }: Arrival,
+  { fate, reason }: StoredEvent,
+  stateBefore: StateReference,
+  lookUp: LookUp,
+): Judged {
+  if (fate === 'rejected') return { fate, reason }
+  // 5. "Passes authorization rules based on the state before the event, otherwise it is rejected."
+  const onStateBefore = authorize(rules, event, (type, key) => lookUp(type, key)?.event, create?.event)
+  if (!onStateBefore.allowed) return judgedBy('rejected', onStateBefore)
+  if (kind === 'history' || create === undefined) return accepted
+  // 6. "Passes authorization rules based on the current state of the room, otherwise it is “soft failed”."
+  const now = remembering((type, key) => view.stateEvent(head.state, type, key))
+  const onCurrentState =
+    stateBefore === head.state ? allow : authorize(rules, event, (type, key) => now(type, key)?.event, create.event)
+  if (!onCurrentState.allowed) return judgedBy('soft-failed', onCurrentState)
+  // 7. "Is validated by the Policy Server, if the room is using one."
+  return judgedBy('soft-failed', policy)
+}
+
+/** What an event changes that does not move the head. */
+function unmoved(context: AdmitContext, before: BuildingHead, arrival: Arrival, stored: StoredEvent): Built {
+  const isOutlier = arrival.kind === 'outlier'
+  const { redacted, redaction, waitsFor } = redactionsWith(context, arrival, stored)
+  return {
+    event: {
+      stored: redacted,
+      order: redacted.anchor === undefined ? 'unplaced' : 'placed',
+      memberships: [],
+      highlights: [],
+      redaction,
+      received: {
+        promoted: context.held(arrival.event.eventId) !== undefined,
+        missingPrevEvents: isOutlier ? [] : missingOf(context, stored.event),
+        waitsFor,
+        staged: arrival.staged,
+      },
+    },
+    // The head says nothing else, but segments of new states may have been made on it.
+    after: isOutlier ? before : { ...before, head: { ...before.head, version: before.head.version + 1 } },
+  }
+}
+
+/** A live event: it may become a forward extremity, end others, and with them change the current state. */
+function moved(
+  context: AdmitContext,
+  before: BuildingHead,
+  arrival: Arrival,
+  stored: StoredEvent,
+  attention: Attention | undefined,
+): Built {
+  const isAccepted = stored.fate === 'accepted'
+  const isMissed = context.isMissed(stored.event.eventId)
+  const passed = isAccepted || isMissed ? behind(context, stored) : { extremities: new Set<EventNumber>(), missing: [] }
+  const kept = before.extremities.filter((event) => !passed.extremities.has(event.number))
+  const extremities = isAccepted && !isMissed ? [...kept, stored] : kept
+  const isSame = extremities.length === before.extremities.length && kept.length === before.extremities.length
+  // Every extremity of ours was ended by a child that stands on this event alone: it stays, or there would be none.
+  if (extremities.length === 0)
+    throw new Error(`event ${stored.event.eventId} would leave the room without an extremity`)
+  const state = isSame ? before.head.state : context.resolve(extremities.map((event) => event.stateAfter!))
+  const { redacted, redaction, waitsFor } = redactionsWith(context, arrival, stored)
+  const lookUp: LookUp = (type, key) =>
+    type === stored.event.type && key === stored.event.stateKey
+      ? redacted
+      : context.view.stateEvent(before.head.state, type, key)
+  const effects = effectsOf(
+    changesBetween(context, before.head.state, state, redacted),
+    withoutRedacted(before.summary, redaction, isCurrent(context, before, redaction?.target)),
+    lookUp,
+  )
+  return {
+    event: {
+      stored: redacted,
+      // A change of the current state is told at a position of the log, also when the event itself is shown to nobody.
+      order: isAccepted || state !== before.head.state ? 'live' : 'unplaced',
+      stateChange: state === before.head.state ? undefined : { before: before.head.state, after: state },
+      memberships: effects.memberships,
+      highlights: attention?.highlights ?? [],
+      redaction,
+      received: {
+        promoted: context.held(arrival.event.eventId) !== undefined,
+        missingPrevEvents: [...new Set([...missingOf(context, stored.event), ...passed.missing])],
+        waitsFor,
+        staged: arrival.staged,
+      },
+    },
+    after: {
+      head: {
+        version: before.head.version + 1,
+        forwardExtremities: extremities.map((event) => event.number),
+        state,
+        notifyCount: stored.notifyCount,
+        highlightCount: stored.highlightCount,
+        // Peers write into origin_server_ts what they like.
+        lastActivityTs: isAccepted
+          ? Math.max(before.head.lastActivityTs, Math.min(stored.event.originServerTs, context.now))
+          : before.head.lastActivityTs,
+      },
+      summary: effects.summary,
+      extremities: extremities.map((event) => (event === stored ? redacted : event)),
+      create: before.create ?? redacted,
+    },
+  }
+}
+
+/**
+ * Redactions in either order: what the event redacts, if it is one and applies, and the event as it is left by redactions
+ * that came before it.
+ */
+function redactionsWith(
+  context: AdmitContext,
+  { event }: Arrival,
+  stored: StoredEvent,
+): { redacted: StoredEvent; redaction: NewEvent['redaction']; waitsFor: string | undefined } {
+  const by = context.redactionsOf(event.eventId).find((redaction) => applies(context, redaction, stored))
+  const left = by === undefined || stored.redactedBy !== undefined ? undefined : redactionOf(context.rules, stored)
+  const redacted =
+    left === undefined ? stored : { ...stored, event: left.event, text: left.text, redactedBy: by!.number }
+  if (stored.fate !== 'accepted' || event.redacts === undefined || stored.stateBefore === undefined) {
+    return { redacted, redaction: undefined, waitsFor: undefined }
+  }
+  const target = context.held(event.redacts)
+  if (target === undefined) return { redacted, redaction: undefined, waitsFor: event.redacts }
+  const isToApply = target.redactedBy === undefined && applies(context, stored, target)
+  return { redacted, redaction: isToApply ? redactionOf(context.rules, target) : undefined, waitsFor: undefined }
+}
+
+/**
+ * The create event is never redacted: what the room is, its version among it, is in what redaction took from it in
+ * versions before 11.
+ */
+function applies({ rules, view }: AdmitContext, redaction: StoredEvent, target: StoredEvent): boolean {
+  if (target.event.type === 'm.room.create' || redaction.stateBefore === undefined) return false
+  const create = view.stateEvent(redaction.stateBefore, 'm.room.create', '')
+  if (create === undefined) return false
+  const levels = powerLevels(
+    rules,
+    create.event,
+    view.stateEvent(redaction.stateBefore, 'm.room.power_levels', '')?.event,
+  )
+  return redactionApplies(rules, redaction.event, target.event, levels)
+}
+
+const isCurrent = ({ view }: BuildContext, { head }: BuildingHead, target: StoredEvent | undefined): boolean =>
+  target?.event.stateKey !== undefined &&
+  view.stateEvent(head.state, target.event.type, target.event.stateKey)?.number === target.number
+
+const missingOf = (context: AdmitContext, event: RoomEvent): string[] =>
+  event.prevEvents.filter((id) => context.held(id)?.stateAfter === undefined)
+
+function stateBeforeOf(context: AdmitContext, before: BuildingHead, arrival: Arrival): StateReference {
+  const { event, stateAfter } = arrival
+  const missing = event.prevEvents.filter((id) => context.held(id)?.stateAfter === undefined && !stateAfter?.has(id))
+  if (missing.length > 0) throw new EventsUnknown('prev', missing)
+  const states = event.prevEvents.map((id) => stateAfterPrev(context, before.head.state, id, stateAfter))
+  return states.length === 0 ? (0 as StateReference) : context.resolve(states)
+}
+
+function allHeld(context: AdmitContext, edge: 'auth' | 'prev', ids: readonly string[]): StoredEvent[] {
+  const missing = ids.filter((id) => context.held(id) === undefined)
+  if (missing.length > 0) throw new EventsUnknown(edge, missing)
+  return ids.map((id) => context.held(id)!)
+}
+
+function takeNumber({ stores }: BuildContext): EventNumber {
+  const number = stores.eventNumbers.take()
+  if (number === undefined) throw new Missing(() => stores.eventNumbers.refill())
+  return number
+}

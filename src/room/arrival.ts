@@ -1,0 +1,52 @@
+/**
+ * Events of other servers, as they are handed to a room: checked for format, signatures and hashes (checks 1 to 3 on
+ * receipt of a PDU), and with all they stand on at hand. src/room/inbound brings them so far, and loads what they miss.
+ */
+import type { RoomEvent } from '../protocol/room-event.js'
+import type { EventNumber, Position } from '../protocol/numbers.js'
+import type { Verdict } from '../protocol/verdict.js'
+import type { StoredEvent } from '../store/stored-event.js'
+
+export interface Arrival {
+  /** Redacted when its content hash did not match. */
+  readonly event: RoomEvent
+  /** Canonical JSON, as it is to be stored. */
+  readonly text: string
+  /**
+   * live: new to readers if it is accepted. history: what came before events we have; it changes no current state.
+   * outlier: part of a state or an auth chain; nothing is known of the state before it.
+   */
+  readonly kind: 'live' | 'history' | 'outlier'
+  /** Of history. */
+  readonly place?: { readonly anchor: Position; readonly minor: number }
+  /**
+   * By the id of each prev event whose state after it we do not have: that state, all of it, as events we hold. Where we
+   * have the state, this is not looked at.
+   */
+  readonly stateAfter?: ReadonlyMap<string, readonly EventNumber[]>
+  /** What the room's policy server said, where the room has one: check 7. */
+  readonly policy?: Verdict
+  /** The row of `staged_pdu` that is deleted in the same transaction. */
+  readonly staged?: number
+}
+
+export type Received =
+  | { readonly kind: 'stored'; readonly event: StoredEvent }
+  /** We had it already: nothing was written, and what is staged of it is the caller's to delete. */
+  | { readonly kind: 'known'; readonly event: StoredEvent }
+
+/** An event cannot be judged yet: it names events that are not here, or whose state is not. */
+export class EventsUnknown extends Error {
+  override readonly name = 'EventsUnknown'
+  constructor(
+    readonly edge: 'auth' | 'prev',
+    readonly missing: readonly string[],
+  ) {
+    super(`${edge} events are not here: ${missing.join(', ')}`)
+  }
+}
+
+/** The room moved while the event was being written, and judging it anew takes too long to be done there. */
+export class HeadMoved extends Error {
+  override readonly name = 'HeadMoved'
+}

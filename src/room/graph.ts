@@ -1,0 +1,102 @@
+/** The graph behind an event that is being taken in. */
+import { sql } from 'kysely'
+import type { EventNumber, StateKeyNumber, StateReference } from '../protocol/numbers.js'
+import { change, entries, type StateChange } from '../protocol/state-trie.js'
+import { Missing } from '../store/missing.js'
+import type { StoredEvent } from '../store/stored-event.js'
+import type { AdmitContext } from './admit-event.js'
+import { EventsUnknown } from './arrival.js'
+
+/** So many rejected and soft-failed events in a row are passed; beyond, the event has to wait. */
+const MAX_PASSED = 10_000
+
+export class GraphTooCostly extends Error {
+  override readonly name = 'GraphTooCostly'
+}
+
+/**
+ * The accepted events which an accepted event ends as forward extremities, "counted through rejected and soft-failed
+ * ones": its prev events, and where those are not accepted, theirs. `missing` are the ids on the way that we do not hold.
+ */
+export function behind(
+  context: AdmitContext,
+  event: StoredEvent,
+): { extremities: Set<EventNumber>; missing: readonly string[] } {
+  const extremities = new Set<EventNumber>()
+  const missing: string[] = []
+  const seen = new Set<EventNumber>()
+  let front = [...event.prevEvents]
+  while (front.length > 0) {
+    context.view.haveEvents(front)
+    const next: EventNumber[] = []
+    for (const number of front) {
+      if (seen.has(number)) continue
+      seen.add(number)
+      const prev = context.view.event(number)
+      if (prev.fate === 'accepted') extremities.add(number)
+      else next.push(...prevEventsOf(context, prev, missing))
+    }
+    if (seen.size > MAX_PASSED)
+      throw new GraphTooCostly('too many rejected and soft-failed events lie before the event')
+    front = next
+  }
+  return { extremities, missing }
+}
+
+/** What it names and was not here when it came may have come since; what has not is added to `missing`. */
+function prevEventsOf(context: AdmitContext, event: StoredEvent, missing: string[]): readonly EventNumber[] {
+  const { prevEvents } = event.event
+  if (event.prevEvents.length === prevEvents.length) return event.prevEvents
+  const held = prevEvents.map((id) => context.held(id))
+  missing.push(...prevEvents.filter((_, i) => held[i]?.stateAfter === undefined))
+  return held.flatMap((prev) => (prev?.stateAfter === undefined ? [] : [prev.number]))
+}
+
+/** The state after a prev event: ours, or the one that was given because we have none. */
+export function stateAfterPrev(
+  context: AdmitContext,
+  current: StateReference,
+  eventId: string,
+  given: ReadonlyMap<string, readonly EventNumber[]> | undefined,
+): StateReference {
+  const held = context.held(eventId)?.stateAfter
+  if (held !== undefined) return held
+  const events = given?.get(eventId)
+  if (events === undefined) throw new EventsUnknown('prev', [eventId])
+  return stateOf(context, current, events)
+}
+
+/** A state of these events, made from one that we have: what both hold is shared. */
+function stateOf(context: AdmitContext, from: StateReference, events: readonly EventNumber[]): StateReference {
+  const keys = stateKeysOf(context, events)
+  const changes: StateChange[] = []
+  for (const [key] of context.view.run(entries(context.packer, from)))
+    if (!keys.has(key)) changes.push([key, undefined])
+  for (const [key, event] of keys) changes.push([key, event])
+  return context.view.run(change(context.packer, from, changes))
+}
+
+function stateKeysOf(
+  { view, stores, room }: AdmitContext,
+  events: readonly EventNumber[],
+): Map<StateKeyNumber, EventNumber> {
+  const keys = new Map<StateKeyNumber, EventNumber>()
+  const unknown: EventNumber[] = []
+  for (const number of events) {
+    const key = view.stateKeyOf(number)
+    if (key === undefined) unknown.push(number)
+    else keys.set(key, number)
+  }
+  if (unknown.length === 0) return keys
+  throw new Missing(async () => {
+    const { rows } = await sql<{ event: EventNumber; state_key: StateKeyNumber | null }>`
+      select event, state_key from event where room = ${room} and event = any(${unknown}::bigint[])
+    `.execute(stores.db)
+    const found = new Map(rows.map((row) => [row.event, row.state_key]))
+    for (const number of unknown) {
+      const key = found.get(number)
+      if (key === null || key === undefined) throw new Error(`event ${number} is not a state event that is held`)
+      view.holdStateKey(number, key)
+    }
+  })
+}
