@@ -5,10 +5,10 @@
  */
 import { randomBytes } from 'node:crypto'
 import { authEventKeys, authorize, powerLevels } from '../protocol/authorization/index.js'
-import { CanonicalJsonError, canonicalJson } from '../protocol/canonical-json.js'
+import { CanonicalJsonError } from '../protocol/canonical-json.js'
 import { encodeBase64, encodeBase64Url } from '../protocol/base64.js'
 import { referenceHash } from '../protocol/hashes.js'
-import { fitsId, isUserId, serverNameOf } from '../protocol/identifiers.js'
+import { fitsId } from '../protocol/identifiers.js'
 import { own, ownString, type JsonObject } from '../protocol/json.js'
 import { badJson, forbidden, notFound, tooLarge } from '../protocol/matrix-error.js'
 import type { DeviceNumber, RoomNumber, StateKeyNumber, StateReference } from '../protocol/numbers.js'
