@@ -46,8 +46,20 @@ export async function timelineTexts(
   return filter.eventFields === undefined ? texts : texts.map((text) => selected(text, filter.eventFields))
 }
 
-/** Events of a state as text. What they replaced is not said: it would double the cost of showing a room. */
-export function stateTexts({ filter, rooms }: Reading, name: KnownRoom, events: readonly VisibleEvent[]): string[] {
+/**
+ * Events of a state as text. What they replaced is not said: it would double the cost of showing a room. Only what was
+ * redacted needs more than the event.
+ */
+export async function stateTexts(
+  reading: Reading,
+  name: KnownRoom,
+  events: readonly VisibleEvent[],
+): Promise<string[]> {
+  const { filter, rooms, requester } = reading
+  if (filter.eventFormat !== 'federation' && events.some(({ redactedBy }) => redactedBy !== undefined)) {
+    const texts = await serialise(reading, name, requester, events, { withRoomId: false, asState: true })
+    return texts.map((text) => selected(text, filter.eventFields))
+  }
   const options = { now: rooms.deps.now(), withRoomId: false }
   return events.map((event) =>
     selected(

@@ -134,7 +134,7 @@ async function sharedParts(
   const first = timeline.events[0]
   const place = first === undefined ? afterPosition(reading.now) : beforeEvent(first)
   const prevBatch = JSON.stringify(formatRoomToken(place))
-  const stateText = eventsText(stateTexts(reading, name, state))
+  const stateText = eventsText(await stateTexts(reading, name, state))
   return [
     `"timeline":{"events":[${events}],"limited":${timeline.limited},"prev_batch":${prevBatch}}`,
     ...(reading.stateAfter.length === 0 ? ['state'] : reading.stateAfter).map((key) => `"${key}":${stateText}`),
