@@ -46,8 +46,10 @@ export async function upgradeRoom(
   await requireMayReplace(deps, old, userId)
   const tombstone = await tombstoneOf(deps, old)
   return upgrades.run(String(old.room), async () => {
-    const made = await madeBefore(deps, old, userId, to)
+    const now = await tombstoneOf(deps, old)
+    const made = now && (await madeBefore(deps, old, now, userId, to))
     if (made !== undefined) return made
+    requireSame(now, tombstone)
     return replace(deps, { old, to, maker: userId, additionalCreators: request.additional_creators ?? [] }, tombstone)
   })
 }
@@ -65,16 +67,21 @@ async function requireMayReplace({ rooms }: CreateRoomDeps, old: KnownRoom, user
 
 const tombstoneOf = ({ rooms }: CreateRoomDeps, old: KnownRoom) => rooms.currentState(old, 'm.room.tombstone', '')
 
+/** A room that was replaced long ago may be replaced again, but not by two at once. @throws MatrixError 403 */
+function requireSame(now: StoredEvent | undefined, before: StoredEvent | undefined): void {
+  if (now?.number !== before?.number) throw forbidden('The room was upgraded by somebody else meanwhile')
+}
+
 /** The replacement that this user made of the room, if they are still in it. */
 async function madeBefore(
   deps: CreateRoomDeps,
   old: KnownRoom,
+  tombstone: StoredEvent,
   userId: string,
   to: RoomVersionRules,
 ): Promise<string | undefined> {
   const { rooms } = deps
-  const tombstone = await tombstoneOf(deps, old)
-  if (tombstone?.event.sender !== userId) return undefined
+  if (tombstone.event.sender !== userId) return undefined
   const name = await rooms.deps.stores.names.find(ownString(tombstone.event.content, 'replacement_room') ?? '')
   if (name?.rules !== to || (await rooms.membership(name, userId)) !== 'join') return undefined
   const predecessor = own((await rooms.head(name)).create?.event.content ?? {}, 'predecessor')
@@ -122,10 +129,7 @@ async function putDown(
     ...(levels === undefined ? [] : [state('m.room.power_levels', levels)]),
   ]
   const send = (drafts: readonly Draft[]) =>
-    rooms.sendAll(old, drafts, (pending) => {
-      if (pending.stateEvent('m.room.tombstone', '')?.number === before?.number) return
-      throw forbidden('The room was upgraded by somebody else meanwhile')
-    })
+    rooms.sendAll(old, drafts, (pending) => requireSame(pending.stateEvent('m.room.tombstone', ''), before))
   try {
     await send([tombstone, ...quiet])
   } catch (cause) {

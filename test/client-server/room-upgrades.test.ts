@@ -300,25 +300,50 @@ describe('an upgrade', () => {
     expect(both).toContainEqual({ status: 'fulfilled', value: made })
   })
 
+  /** An upgrade before whose tombstone something happens. */
+  const upgradeWith = async (old: string, beforeTombstone: () => Promise<unknown>) => {
+    const { rooms } = services
+    const sendAll = async (...args: Parameters<typeof rooms.sendAll>) => {
+      if (args[1].some(({ replacement }) => replacement !== undefined)) await beforeTombstone()
+      return rooms.sendAll(...args)
+    }
+    const interrupted = Object.create(rooms, { sendAll: { value: sendAll } })
+    const name = await rooms.named(old)
+    return upgradeRoom({ ...services, rooms: interrupted }, name, alice.userId, { new_version: '11' })
+  }
+
   it('that fails at the tombstone leaves nothing behind', async () => {
     const old = await alice.createRoom({ room_version: '11', room_alias_name: 'stays' })
     const before = await roomsOf(alice)
-    const { rooms } = services
-    const failing = Object.create(rooms, {
-      sendAll: {
-        value: async (...args: Parameters<typeof rooms.sendAll>) => {
-          if (args[1].some(({ type }) => type === 'm.room.tombstone')) throw new Error('no tombstone')
-          return rooms.sendAll(...args)
-        },
-      },
-    })
-    const upgrading = upgradeRoom({ ...services, rooms: failing }, await rooms.named(old), alice.userId, {
-      new_version: '11',
+    const upgrading = upgradeWith(old, async () => {
+      throw new Error('no tombstone')
     })
     await expect(upgrading).rejects.toThrow('no tombstone')
     expect(await roomsOf(alice)).toEqual(before)
     expect(await roomIdOf('#stays:hearth.test')).toBe(old)
     expect(await hasState(old, 'm.room.tombstone')).toBe(false)
+  })
+
+  it('that another process was faster with leaves nothing behind, either', async () => {
+    const old = await alice.createRoom({ room_version: '11', room_alias_name: 'moved-once' })
+    const before = await roomsOf(alice)
+    const faster = { body: 'x', replacement_room: '!faster:hearth.test' }
+    const upgrading = upgradeWith(old, () => setState(old, 'm.room.tombstone', faster))
+    await expect(upgrading).rejects.toMatchObject({ errcode: 'M_FORBIDDEN' })
+    expect(await roomsOf(alice)).toEqual(before)
+    expect(await roomIdOf('#moved-once:hearth.test')).toBe(old)
+    expect(await state(old, 'm.room.tombstone')).toEqual(faster)
+  })
+
+  it('that a level taken away meanwhile forbids leaves nothing behind', async () => {
+    const old = await alice.createRoom({ room_version: '11' })
+    const before = await roomsOf(alice)
+    const levels = await state(old, 'm.room.power_levels')
+    const upgrading = upgradeWith(old, () =>
+      setState(old, 'm.room.power_levels', { ...levels, users: { [alice.userId]: 10 } }),
+    )
+    await expect(upgrading).rejects.toMatchObject({ errcode: 'M_FORBIDDEN' })
+    expect(await roomsOf(alice)).toEqual(before)
   })
 })
 
