@@ -99,10 +99,7 @@ class Simulation {
     const room = await testRoom(first.engine, creator, this.options.version, [], {
       roomId,
       at: start,
-      create:
-        this.rules.additionalCreators && random.chance(0.5)
-          ? { additional_creators: [this.usersOf(this.servers[1]!)[0]!] }
-          : {},
+      create: this.createContent(),
       levels: this.firstLevels(),
     })
     const events = await first.engine.stores.events.page(room.room, { backwards: false, limit: 10 })
@@ -111,6 +108,13 @@ class Simulation {
     for (const server of this.servers.slice(1)) await this.bring(server, wires)
     for (const server of this.servers.slice(1)) await this.joinAtFirst(server, server.user('anchor'))
     for (const user of this.everybody) if (random.chance(0.5)) await this.joinAtFirst(this.serverOf(user), user)
+  }
+
+  /** From version 12 on the room's id is a hash of this. */
+  private createContent(): JsonObject {
+    const content = { 'org.example.seed': this.options.seed }
+    if (!this.rules.additionalCreators || this.random.chance(0.5)) return content
+    return { ...content, additional_creators: [this.servers[1]!.user('anchor')] }
   }
 
   private firstLevels(): JsonObject {
