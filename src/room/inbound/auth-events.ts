@@ -6,7 +6,7 @@ import type { Fetching } from './fetching.js'
 import { inOrder } from './in-order.js'
 import { NotNow } from './not-now.js'
 import type { Pdu } from './read-pdu.js'
-import { receive } from './receive-pdu.js'
+import { receiveAll } from './receive-pdu.js'
 
 /** After it, the auth events of all of the PDUs are held. @throws NotNow */
 export async function holdAuthEvents(fetching: Fetching, pdus: readonly Pdu[]): Promise<void> {
@@ -77,32 +77,23 @@ async function fetchAtOnce(
 const TOGETHER = 200
 
 /**
- * Their auth events are held or among them. Layer by layer: an event goes when all it stands on is stored.
+ * Their auth events are held or among them.
  * @throws NotNow when they claim to stand on each other.
  */
-export async function storeOutliers(fetching: Fetching, pdus: readonly Pdu[]): Promise<void> {
+export async function storeOutliers({ deps, name, budget }: Fetching, pdus: readonly Pdu[]): Promise<void> {
   const { ordered, cyclic } = inOrder(
     pdus,
     ({ event }) => event.eventId,
     ({ event }) => event.authEvents,
   )
-  const depths = new Map<string, number>()
-  const layers: Pdu[][] = []
-  for (const pdu of ordered) {
-    const depth = pdu.event.authEvents.reduce((most, id) => Math.max(most, (depths.get(id) ?? -1) + 1), 0)
-    depths.set(pdu.event.eventId, depth)
-    ;(layers[depth] ??= []).push(pdu)
-  }
-  for (const layer of layers) await storeLayer(fetching, layer)
-  if (cyclic.length > 0) {
-    fetching.deps.counters.countDropped('cycle')
-    throw new NotNow('auth events', `${cyclic.length} auth events name each other`)
-  }
-}
-
-async function storeLayer({ deps, name, budget }: Fetching, layer: readonly Pdu[]): Promise<void> {
-  for (let at = 0; at < layer.length; at += TOGETHER) {
+  for (let at = 0; at < ordered.length; at += TOGETHER) {
     budget.checkTime()
-    await Promise.all(layer.slice(at, at + TOGETHER).map((pdu) => receive(deps, name, pdu, { kind: 'outlier' })))
+    const outliers = ordered.slice(at, at + TOGETHER).map((pdu) => ({ pdu, how: { kind: 'outlier' } as const }))
+    const failure = (await receiveAll(deps, name, outliers)).find(({ status }) => status === 'rejected')
+    if (failure?.status === 'rejected') throw failure.reason
+  }
+  if (cyclic.length > 0) {
+    deps.counters.countDropped('cycle')
+    throw new NotNow('auth events', `${cyclic.length} auth events name each other`)
   }
 }

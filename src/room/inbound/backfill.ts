@@ -67,7 +67,7 @@ export class PeerBackfill implements Backfill {
       const place = { anchor, minor: lowest - (history.length - i) }
       try {
         const stateAfter = await statesBefore(fetching, pdu)
-        await receive(this.deps, fetching.name, pdu, { kind: 'history', place, stateAfter })
+        await receive(this.deps, fetching.name, { pdu, how: { kind: 'history', place, stateAfter } })
       } catch (cause) {
         if (!(cause instanceof NotNow) || cause.kind !== 'peers') throw cause
       }

@@ -100,7 +100,7 @@ async function receiveBetween(fetching: Fetching, between: ReadonlyMap<string, P
   for (const pdu of ordered) {
     const stateAfter = await statesBefore(fetching, pdu)
     const checked = await checkPolicy(deps, name, pdu)
-    await receive(deps, name, checked.pdu, { kind: 'live', stateAfter, policy: checked.policy })
+    await receive(deps, name, { pdu: checked.pdu, how: { kind: 'live', stateAfter, policy: checked.policy } })
   }
 }
 

@@ -122,12 +122,23 @@ export class Inbound {
     this.begin()
   }
 
+  /** Taken again when a third of its time is over. */
+  private leaseOn(roomId: string): () => Promise<boolean> {
+    const { db, now } = this.deps
+    let taken = -Infinity
+    return async () => {
+      if (now() - taken < this.config.lease / 3) return true
+      taken = now()
+      return takeLease(db, roomId, this.holder, this.config.lease)
+    }
+  }
+
   private async work(roomId: string, place: { inbox?: RoomInbox; isWoken: boolean }): Promise<void> {
     const { db, stores, logger } = this.deps
     try {
       const name = await stores.names.find(roomId)
       if (name?.rules === undefined) return
-      const renew = () => takeLease(db, roomId, this.holder, this.config.lease)
+      const renew = this.leaseOn(roomId)
       place.inbox = new RoomInbox(this.deps, name as KnownRoom, this.closing.signal, renew)
       place.isWoken = false
       await place.inbox.run()

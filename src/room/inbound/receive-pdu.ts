@@ -69,20 +69,36 @@ export async function checkPolicy(
   return { pdu: checked.pdu, policy: checked.verdict }
 }
 
-/** Checks 4 to 6, and the write. Resolves after the commit. */
-export async function receive(
-  { rooms, counters, logger }: InboundDeps,
+export interface Checked {
+  readonly pdu: Pdu
+  readonly how: Omit<Arrival, 'event' | 'text'>
+}
+
+/** Checks 4 to 6, and the write: each alone, in this order, parents first. Settled after the commit. */
+export async function receiveAll(
+  deps: InboundDeps,
   name: KnownRoom,
-  { event, text }: Pdu,
-  how: Omit<Arrival, 'event' | 'text'>,
-): Promise<Received> {
-  const received: Received = await rooms.receive(name, { event, text, ...how })
-  if (received.kind === 'known') counters.known++
-  else {
-    const { fate, reason } = received.event
-    counters.fates[fate]++
-    if (fate !== 'accepted')
-      logger.info({ room_id: name.roomId, event_id: event.eventId, fate, reason }, 'a PDU failed')
+  checked: readonly Checked[],
+): Promise<PromiseSettledResult<Received>[]> {
+  const arrivals = checked.map(({ pdu: { event, text }, how }) => ({ event, text, ...how }))
+  const results = await deps.rooms.receiveAll(name, arrivals)
+  for (const result of results) if (result.status === 'fulfilled') note(deps, name, result.value)
+  return results
+}
+
+/** @throws what is no verdict: EventsUnknown, HeadMoved, and the limits. */
+export async function receive(deps: InboundDeps, name: KnownRoom, checked: Checked): Promise<Received> {
+  const [result] = await receiveAll(deps, name, [checked])
+  if (result!.status === 'rejected') throw result!.reason
+  return result!.value
+}
+
+function note({ counters, logger }: InboundDeps, { roomId }: KnownRoom, { kind, event }: Received): void {
+  if (kind === 'known') {
+    counters.known++
+    return
   }
-  return received
+  const { fate, reason } = event
+  counters.fates[fate]++
+  if (fate !== 'accepted') logger.info({ room_id: roomId, event_id: event.event.eventId, fate, reason }, 'a PDU failed')
 }

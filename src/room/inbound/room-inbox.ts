@@ -15,7 +15,7 @@ import { heldEvents, type HeldEvent } from '../../store/held-events.js'
 import { duePdus, endWaiting, postpone, stagedAmong, unstage, type StagedPdu } from '../../store/staged-pdus.js'
 import { DatabaseUnavailable } from '../../store/log-writer.js'
 import type { Verdict } from '../../protocol/verdict.js'
-import { EventsUnknown, HeadMoved } from '../arrival.js'
+import { EventsUnknown, HeadMoved, type Received } from '../arrival.js'
 import type { KnownRoom } from '../known-room.js'
 import { Budget, budgetOf } from './asking.js'
 import type { DropReason } from './counters.js'
@@ -26,7 +26,7 @@ import { inOrder } from './in-order.js'
 import { keysOfBatch, type KeysOf } from './keys-of-batch.js'
 import { NotNow } from './not-now.js'
 import { isDropped, type Pdu } from './read-pdu.js'
-import { checkPdu, checkPolicy, readSignedPdu, receive } from './receive-pdu.js'
+import { checkPdu, checkPolicy, readSignedPdu, receive, receiveAll, type Checked } from './receive-pdu.js'
 
 /** PDUs of a room in memory, and of those the ones loaded or handed over at once. */
 const MOST_IN_HAND = 600
@@ -117,7 +117,7 @@ export class RoomInbox {
     const items: Item[] = []
     for (const row of rows) {
       const pdu = readSignedPdu(this.name.rules, this.name.roomId, row.text)
-      if (isDropped(pdu)) this.start(() => this.drop([row], pdu.dropped, pdu.why))
+      if (isDropped(pdu)) this.start(() => this.drop(row, pdu.dropped, pdu.why))
       else items.push({ row, pdu, station: 'checking' })
     }
     for (const item of items) this.items.set(item.row.staged, item)
@@ -131,7 +131,7 @@ export class RoomInbox {
 
   private async check(item: Item, keys: KeysOf): Promise<void> {
     const checked = await checkPdu(this.deps, this.name.rules, item.pdu, keys)
-    if (isDropped(checked)) return this.drop([item.row], checked.dropped, checked.why)
+    if (isDropped(checked)) return this.drop(item.row, checked.dropped, checked.why)
     const { pdu, policy } = await checkPolicy(this.deps, this.name, checked)
     this.items.set(item.row.staged, { row: item.row, pdu, policy, station: 'checked' })
   }
@@ -146,7 +146,7 @@ export class RoomInbox {
       ({ pdu }) => pdu.event.eventId,
       ({ pdu }) => parentsOf(pdu),
     )
-    for (const item of cyclic) await this.drop([item.row], 'cycle', 'it is among its own ancestors')
+    for (const item of cyclic) await this.drop(item.row, 'cycle', 'it is among its own ancestors')
     const held = await this.held(ordered)
     const ready: Item[] = []
     const stuck: Item[] = []
@@ -164,20 +164,18 @@ export class RoomInbox {
     return heldEvents(this.deps.db, this.name.room, [...named])
   }
 
-  /** In their order and without waiting for one another: the lane builds each on the one before. */
+  /** Parents first: the lane builds each on the one before, and they share a commit. */
   private async receiveAll(ready: readonly Item[]): Promise<void> {
-    const received = ready.map((item) => {
-      item.station = 'busy'
-      return this.attempt(item, () => this.receive(item))
-    })
-    await Promise.all(received)
-  }
-
-  private async receive({ row, pdu, policy }: Item, stateAfter?: StateAfter): Promise<void> {
-    const how = { kind: 'live', staged: row.staged, policy, stateAfter } as const
-    const received = await receive(this.deps, this.name, pdu, how)
-    if (received.kind === 'known') await unstage(this.deps.db, [row.staged])
-    await this.leave(row)
+    for (const item of ready) item.station = 'busy'
+    const results = await receiveAll(
+      this.deps,
+      this.name,
+      ready.map((item) => checkedOf(item)),
+    )
+    const failed = results.flatMap((result, i) => (result.status === 'rejected' ? [[ready[i]!, result.reason]] : []))
+    const received = results.flatMap((result, i) => (result.status === 'fulfilled' ? [[ready[i]!, result.value]] : []))
+    await this.leave(received as [Item, Received][])
+    for (const [item, cause] of failed as [Item, unknown][]) await this.failed(item, cause)
   }
 
   // What cannot go yet.
@@ -233,21 +231,57 @@ export class RoomInbox {
     const { deps, name } = this
     const budget = new Budget(budgetOf(item.row.attempts, deps.budget), deps.now)
     const fetching = Fetching.forPdu(deps, name, item.row.origin, item.pdu.event, budget)
-    await this.receive(item, await fillGap(fetching, item.pdu))
+    const stateAfter = await fillGap(fetching, item.pdu)
+    await this.leave([[item, await receive(deps, name, checkedOf(item, stateAfter))]])
   }
 
   // How it ends.
 
+  /** The rows of what was stored went with its transaction. */
+  private async leave(received: readonly (readonly [Item, Received])[]): Promise<void> {
+    const known = received.filter(([, { kind }]) => kind === 'known')
+    await this.end(
+      received.map(([{ row }]) => row),
+      known.map(([{ row }]) => row),
+    )
+  }
+
+  private async drop(row: StagedPdu, reason: DropReason, why: string): Promise<void> {
+    this.deps.counters.countDropped(reason)
+    const fields = { room_id: row.roomId, event_id: row.eventId, origin: row.origin, reason: why }
+    this.deps.logger.info(fields, 'a PDU was dropped')
+    await this.end([row], [row])
+  }
+
+  private async end(rows: readonly StagedPdu[], unstaged: readonly StagedPdu[]): Promise<void> {
+    const { db } = this.deps
+    await unstage(
+      db,
+      unstaged.map(({ staged }) => staged),
+    )
+    for (const { staged } of rows) this.items.delete(staged)
+    const ended = await endWaiting(
+      db,
+      this.name.roomId,
+      rows.map(({ eventId }) => eventId),
+    )
+    if (ended) this.hasMore = true
+  }
+
   /** Whatever goes wrong with a PDU is its own affair: it stays staged. */
-  private async attempt({ row }: Item, work: () => Promise<void>): Promise<void> {
+  private async attempt(item: Item, work: () => Promise<void>): Promise<void> {
     try {
       await work()
     } catch (cause) {
-      this.items.delete(row.staged)
-      // It is due at once when the database, or the process, is back.
-      if (cause instanceof DatabaseUnavailable || this.closing.aborted) return
-      await this.postpone(row, cause)
+      await this.failed(item, cause)
     }
+  }
+
+  private async failed({ row }: Item, cause: unknown): Promise<void> {
+    this.items.delete(row.staged)
+    // It is due at once when the database, or the process, is back.
+    if (cause instanceof DatabaseUnavailable || this.closing.aborted) return
+    await this.postpone(row, cause)
   }
 
   private async postpone(row: StagedPdu, cause: unknown): Promise<void> {
@@ -266,33 +300,12 @@ export class RoomInbox {
     else logger.warn(fields, 'a staged PDU has to wait')
     await postpone(db, { staged: row.staged, reason, nextAttemptTs })
   }
-
-  private async drop(rows: readonly StagedPdu[], reason: DropReason, why: string): Promise<void> {
-    for (const row of rows) {
-      this.deps.counters.countDropped(reason)
-      const fields = { room_id: row.roomId, event_id: row.eventId, origin: row.origin, reason: why }
-      this.deps.logger.info(fields, 'a PDU was dropped')
-      await unstage(this.deps.db, [row.staged])
-      await this.leave(row)
-    }
-  }
-
-  private async leave(row: StagedPdu): Promise<void> {
-    this.items.delete(row.staged)
-    this.left.push(row.eventId)
-    if (this.left.length === 1) this.start(() => this.endWaiting())
-  }
-
-  /** Of events that have left lately. */
-  private left: string[] = []
-
-  private async endWaiting(): Promise<void> {
-    await nextTurn()
-    const left = this.left
-    this.left = []
-    if (await endWaiting(this.deps.db, this.name.roomId, left)) this.hasMore = true
-  }
 }
+
+const checkedOf = ({ row, pdu, policy }: Item, stateAfter?: StateAfter): Checked => ({
+  pdu,
+  how: { kind: 'live', staged: row.staged, policy, stateAfter },
+})
 
 const parentsOf = ({ event }: Pdu): Set<string> => new Set([...event.prevEvents, ...event.authEvents])
 
@@ -306,7 +319,7 @@ const isReady = (pdu: Pdu, held: ReadonlyMap<string, HeldEvent>, handed: Readonl
 
 function reasonOf(cause: unknown): [kind: NotNow['kind'], reason: string] {
   if (cause instanceof NotNow) return [cause.kind, cause.message]
-  if (cause instanceof Error && cause.name === 'ResolutionTooCostly') return ['resolution', cause.message]
+  if (cause instanceof Error && /TooCostly$/.test(cause.name)) return ['resolution', cause.message]
   // What it stands on was handed over before it, and failed.
   if (cause instanceof EventsUnknown || cause instanceof HeadMoved) return ['waits', cause.message]
   return ['fault', 'a fault of this server, which its log tells of']
