@@ -2,6 +2,7 @@
  * Stripped state: what somebody who is not in a room is told of it with an invite or a knock.
  * https://spec.matrix.org/v1.19/client-server-api/#stripped-state
  */
+import { strippedText } from '../protocol/stripped-event.js'
 import type { RoomEvent } from '../protocol/room-event.js'
 import type { StoredEvent } from '../store/stored-event.js'
 
@@ -22,7 +23,5 @@ export function strippedStateOf(
 ): string {
   const state = [...types.map((type) => lookUp(type, '')), lookUp('m.room.member', member.sender)]
   const events = state.flatMap((stored) => (stored === undefined ? [] : [stored.event]))
-  return JSON.stringify([...events, member].map(stripped))
+  return `[${[...events, member].map(strippedText).join(',')}]`
 }
-
-const stripped = ({ type, stateKey, sender, content }: RoomEvent) => ({ type, state_key: stateKey, sender, content })

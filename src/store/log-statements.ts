@@ -5,6 +5,7 @@
  */
 import type { QueryConfig } from 'pg'
 import type { RoomNumber } from '../protocol/numbers.js'
+import { strippedText } from '../protocol/stripped-event.js'
 import { fateNumber } from './events.js'
 import type {
   AccountDataFact,
@@ -49,6 +50,7 @@ export function statements(batch: Batch): QueryConfig[] {
     highlights(batch.facts),
     transactions(events),
     redactions(events),
+    ...events.map((event) => strippedRedaction(event)),
     replacements(events),
     receipts(batch.facts),
     accountData(batch.facts),
@@ -361,6 +363,22 @@ const transactions = (events: readonly NewEvent[]) =>
           ],
     ),
   )
+
+/**
+ * What open invites and knocks say of a redacted event: those who have them are not in the room and hear of nothing else.
+ * One statement for each redaction, since two may touch one row.
+ */
+function strippedRedaction({ stored, redaction }: NewEvent): QueryConfig | undefined {
+  if (redaction?.target.event.stateKey === undefined) return undefined
+  const [was, is] = [strippedText(redaction.target.event), strippedText(redaction.event)]
+  return {
+    name: 'log-stripped-redaction',
+    text: `
+      update membership set stripped_state = replace(stripped_state, $2, $3)
+      where room = $1 and membership in ('invite', 'knock') and strpos(stripped_state, $2) > 0`,
+    values: [stored.room, was, is],
+  }
+}
 
 const redactions = (events: readonly NewEvent[]) =>
   over(

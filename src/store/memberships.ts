@@ -82,6 +82,22 @@ export async function joins(db: Kysely<LogTables>, room: RoomNumber, whose: Whos
   return rows.map(({ to }) => ({ to: to ?? Infinity }))
 }
 
+/** What the user is told of rooms they are invited to, or knock on: JSON arrays. */
+export async function strippedStates(
+  db: Kysely<LogTables>,
+  user: string,
+  rooms: readonly RoomNumber[],
+): Promise<Map<RoomNumber, string>> {
+  if (rooms.length === 0) return new Map()
+  const rows = await db
+    .selectFrom('membership')
+    .select(['room', 'stripped_state'])
+    .where('user_id', '=', user)
+    .where('room', 'in', rooms)
+    .execute()
+  return new Map(rows.flatMap((row) => (row.stripped_state === null ? [] : [[row.room, row.stripped_state]])))
+}
+
 /** Some users of a server who are joined to a room. */
 export async function joinedOfServer(
   db: Kysely<LogTables>,

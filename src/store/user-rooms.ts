@@ -5,15 +5,12 @@ import type { Membership } from './facts.js'
 import type { LogTables } from './log-tables.js'
 import type { MembershipInterval, MembershipRow } from './memberships.js'
 
-/**
- * All memberships of a user as of a position: what was committed later is left out. The stripped state of an invite
- * that ended since is gone; nobody will ask for it, since its end is the next thing they hear.
- */
+/** All memberships of a user as of a position: what was committed later is left out. */
 export async function membershipsAt(
   db: Kysely<LogTables>,
   userId: string,
   position: Position,
-): Promise<MembershipRow[]> {
+): Promise<Omit<MembershipRow, 'strippedState'>[]> {
   const { rows } = await sql<{
     room: RoomNumber
     membership: Membership
@@ -21,12 +18,11 @@ export async function membershipsAt(
     position: Position
     sender: string
     forgotten: boolean
-    stripped_state: string | null
   }>`
-    select room, membership, event, position, sender, forgotten, stripped_state from membership
+    select room, membership, event, position, sender, forgotten from membership
     where user_id = ${userId} and position <= ${position}
     union all
-    select room, membership, event, from_position, '', false, null from past_membership
+    select room, membership, event, from_position, '', false from past_membership
     where user_id = ${userId} and from_position <= ${position} and to_position > ${position}
   `.execute(db)
   return rows.map((row) => ({
@@ -37,7 +33,6 @@ export async function membershipsAt(
     position: row.position,
     sender: row.sender,
     forgotten: row.forgotten,
-    strippedState: row.stripped_state ?? undefined,
   }))
 }
 

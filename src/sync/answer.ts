@@ -8,6 +8,7 @@ import { pushRulesContent } from '../protocol/push-rules.js'
 import type { KeyCounts } from '../store/device-keys.js'
 import type { AccountDataFact, ReceiptFact } from '../store/facts.js'
 import type { RoomName } from '../store/room-names.js'
+import { strippedStates } from '../store/memberships.js'
 import { accountDataIn, newestEvents, receiptsIn, statesAt, type RoomWindow } from '../store/room-windows.js'
 import { waitingMessages, type WaitingMessage } from '../store/to-device-inbox.js'
 import { readDeviceLists } from './device-lists.js'
@@ -53,8 +54,11 @@ export async function readAnswer(
   const names = await namesOf(reading, plan)
   const accountData = await accountDataOf(reading, plan)
   const { sections, memberChanges } = await roomSections(deps, reading, plan, names, accountData, typing)
-  const invites = strippedTexts(plan.invites, names, 'invite_state')
-  const knocks = strippedTexts(plan.knocks, names, 'knock_state')
+  const { requester, stores } = reading
+  // Read anew each time: what was redacted since is not shown.
+  const stripped = await strippedStates(stores.db, requester.userId, [...plan.invites.keys(), ...plan.knocks.keys()])
+  const invites = strippedTexts(plan.invites, stripped, names, 'invite_state')
+  const knocks = strippedTexts(plan.knocks, stripped, names, 'knock_state')
   const globals = globalAccountData(reading, plan, accountData)
   const messages = await messagesOf(reading, plan, toDeviceSince)
   const lists = await readDeviceLists(reading, deps.joined, plan, memberChanges)
@@ -253,12 +257,13 @@ function groupBy<K, V>(values: readonly V[], key: (value: V) => K): Map<K, V[]> 
 
 function strippedTexts(
   rooms: ReadonlyMap<RoomNumber, ViewedRoom>,
+  stripped: ReadonlyMap<RoomNumber, string>,
   names: ReadonlyMap<RoomNumber, RoomName>,
   key: 'invite_state' | 'knock_state',
 ): [string, string][] {
-  return [...rooms].flatMap(([room, { strippedState }]) => {
+  return [...rooms.keys()].flatMap((room) => {
     const name = names.get(room)
-    return name === undefined ? [] : [[name.roomId, `{"${key}":{"events":${arrayText(strippedState)}}}`]]
+    return name === undefined ? [] : [[name.roomId, `{"${key}":{"events":${arrayText(stripped.get(room))}}}`]]
   })
 }
 

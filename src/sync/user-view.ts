@@ -21,8 +21,6 @@ export interface ViewedRoom {
   position: Position
   event: EventNumber | undefined
   sender: string
-  /** Of an invite or a knock. */
-  strippedState: string | undefined
   /** Memberships that ended, oldest first; complete from `UserView.historyFrom` on. */
   past: MembershipInterval[]
   /** undefined: to be read before it is shown. */
@@ -123,13 +121,13 @@ export class UserView {
 
   /** `event`: the one that made the membership, when it is at hand. */
   onMembership(fact: MembershipFact, event: StoredEvent | undefined): void {
-    const { room, position, membership, sender, strippedState } = fact
+    const { room, position, membership, sender } = fact
     this.touch(room, position)
     const before = this.rooms.get(room)
     if (before !== undefined && before.position >= position) return
     const past = before === undefined ? [] : [...before.past, intervalOf(before, position)].slice(-MAX_PAST)
     const unread = membership === 'join' && event !== undefined ? UnreadCounts.from(event) : undefined
-    this.rooms.set(room, { membership, position, event: fact.event, sender, strippedState, past, unread })
+    this.rooms.set(room, { membership, position, event: fact.event, sender, past, unread })
   }
 
   onAccountData(fact: AccountDataFact): void {

@@ -86,8 +86,8 @@ export class Views {
       ])
       if (log.horizon > position) continue
       view.ignored = ignoredIn(ignored)
-      for (const { room, membership, position: since, event, sender, strippedState } of memberships) {
-        view.rooms.set(room, { membership, position: since, event, sender, strippedState, past: [], unread: undefined })
+      for (const { room, membership, position: since, event, sender } of memberships) {
+        view.rooms.set(room, { membership, position: since, event, sender, past: [], unread: undefined })
       }
       for (const row of unread) {
         const room = view.rooms.get(row.room)
