@@ -68,8 +68,9 @@ export class RoomInbox {
       while (!this.closing.aborted && (await this.renew())) {
         if (this.hasMore) await this.load()
         await this.handOver()
-        if (this.tasks.size === 0 && !this.hasMore) return
-        if (this.tasks.size > 0) await this.somethingHappens()
+        // What ended while others were handed over may have made more ready.
+        if (this.tasks.size > 0 || this.hasHappened) await this.somethingHappens()
+        else if (!this.hasMore) return
       }
     } finally {
       await Promise.allSettled(this.tasks)
