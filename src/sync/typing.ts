@@ -6,6 +6,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import type { RoomNumber } from '../protocol/numbers.js'
+import type { Fact } from '../store/facts.js'
 
 /** Clients ask for 30 seconds; longer ones are cut, so that somebody whose client died does not type for ever. */
 const MAX_TIMEOUT = 120_000
@@ -48,6 +49,11 @@ export class Typing {
 
   stop(room: RoomNumber, user: string): void {
     if (this.remove(room, user)) this.changed(room)
+  }
+
+  /** Called for every fact in the order of the log. Who is no longer in a room types no more in it. */
+  follow(fact: Fact): void {
+    if (fact.kind === 'membership' && fact.membership !== 'join') this.stop(fact.room, fact.user)
   }
 
   /** `timeout` in ms, or 'stop'. */

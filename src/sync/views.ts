@@ -149,6 +149,7 @@ export class Views {
       if (fact.kind === 'event') event = fact.event
       this.deps.joined.follow(fact)
       this.deps.summaries.follow(fact)
+      this.deps.typing.follow(fact)
       for (const view of this.audience(fact)) {
         this.apply(view, fact, event)
         woken.add(view)

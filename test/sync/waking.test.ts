@@ -227,6 +227,17 @@ describe('typing', () => {
     expect(await users(device.next())).toEqual({ user_ids: [] })
   })
 
+  it('ends for who leaves the room', async () => {
+    const { device, room, alice, bob } = await pair()
+    const other = user(someone('carol'))
+    await join(engine, room, other)
+    for (const who of [alice, other, bob]) typing.set(room.room, who, 100_000)
+    await device.next()
+    await engine.rooms.changeMembership(room, alice, other, { membership: 'ban' })
+    const { ephemeral } = (await device.next()).rooms.join[room.roomId]
+    expect(ephemeral.events).toMatchObject([{ content: { user_ids: [alice, bob] } }])
+  })
+
   it('is shown whole to a token of another process', async () => {
     const { device, room, alice } = await pair()
     typing.set(room.room, alice, 10_000)
