@@ -24,6 +24,9 @@ export class RoomSummaries {
   /** The first members of rooms that have no name. */
   private readonly members = new LRUCache<RoomNumber, FirstMembers>({ max: 2_000 })
 
+  /** The newest reading of a room's first members: who came or went meanwhile ends it, and it is not kept. */
+  private readonly reading = new Map<RoomNumber, object>()
+
   constructor(
     private readonly stores: Stores,
     private readonly rooms: Rooms,
@@ -31,7 +34,9 @@ export class RoomSummaries {
 
   /** Called for every fact in the order of the log. */
   follow(fact: Fact): void {
-    if (fact.kind === 'membership') this.members.delete(fact.room)
+    if (fact.kind !== 'membership') return
+    this.members.delete(fact.room)
+    this.reading.delete(fact.room)
   }
 
   /** Of rooms a client has not seen: a statement or two for all of them. */
@@ -50,8 +55,13 @@ export class RoomSummaries {
   private async firstMembers(room: RoomNumber): Promise<FirstMembers> {
     const known = this.members.get(room)
     if (known !== undefined) return known
+    const reading = {}
+    this.reading.set(room, reading)
     const read = (await firstMembers(this.stores.db, [room], HEROES + 1)).get(room)!
-    this.members.set(room, read)
+    if (this.reading.get(room) === reading) {
+      this.reading.delete(room)
+      this.members.set(room, read)
+    }
     return read
   }
 }
