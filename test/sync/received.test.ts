@@ -57,3 +57,71 @@ describe('a redaction that came before what it redacts', () => {
     expect(JSON.stringify(rows)).not.toContain('secret')
   })
 })
+
+describe('a fork', () => {
+  /** What a client of bob's holds that does as the specification says: the state, then the timeline. */
+  class Client {
+    readonly device = new TestDevice(sync, 'bob')
+    readonly state = new Map<string, string>()
+
+    async next(roomId: string) {
+      const { rooms } = await this.device.next()
+      const shown = rooms?.join?.[roomId] ?? rooms?.leave?.[roomId]
+      const events = [...(shown?.state.events ?? []), ...(shown?.timeline.events ?? [])]
+      for (const { type, state_key: key, event_id: id } of events)
+        if (key !== undefined) this.state.set(JSON.stringify([type, key]), id)
+      return rooms
+    }
+  }
+
+  it.each(['2', '11', '12'])(
+    'leaves a client with the state that was resolved, in room version %s',
+    async (version) => {
+      const { room, name } = await received(version)
+      const client = new Client()
+      await client.next(room.roomId)
+      const [left, right] = room.fork()
+      const events = [
+        left!.topic(alice, 'on the left'),
+        right!.topic(alice, 'on the right'),
+        left!.say(bob, 'left'),
+        right!.event(bob, {
+          type: 'm.room.member',
+          stateKey: bob,
+          content: { membership: 'join', displayname: 'Bob' },
+        }),
+        room.merge(left!, right!).say(alice, 'both'),
+      ]
+      for (const event of events) {
+        await receive(name, event)
+        await client.next(room.roomId)
+        const current = await rooms.head(name)
+        const topic = await rooms.currentState(name, 'm.room.topic', '')
+        const member = await rooms.currentState(name, 'm.room.member', bob)
+        expect([current.extremities.length > 0, client.state.get('["m.room.topic",""]')]).toEqual([
+          true,
+          topic?.event.eventId,
+        ])
+        expect(client.state.get(JSON.stringify(['m.room.member', bob]))).toBe(member?.event.eventId)
+      }
+      expect(Object.fromEntries(client.state)).toEqual(Object.fromEntries(room.state))
+    },
+  )
+
+  it('whose other branch bans a user tells them that they were banned', async () => {
+    const { room, name } = await received()
+    const client = new Client()
+    await client.next(room.roomId)
+    const [left, right] = room.fork()
+    await receive(name, left!.topic(alice, 'Tea'))
+    await receive(name, left!.say(bob, 'still here'))
+    await client.next(room.roomId)
+    const ban = right!.ban(alice, bob)
+    await receive(name, ban)
+    const { leave } = await client.next(room.roomId)
+    expect(leave[room.roomId].timeline.events.map(({ event_id: id }: { event_id: string }) => id)).toEqual([
+      ban.eventId,
+    ])
+    expect(client.state.get(JSON.stringify(['m.room.member', bob]))).toBe(ban.eventId)
+  })
+})
