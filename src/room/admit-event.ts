@@ -18,7 +18,6 @@ import type { EventNumber, StateReference } from '../protocol/numbers.js'
 import type { RoomEvent } from '../protocol/room-event.js'
 import { change } from '../protocol/state-trie.js'
 import { allow, reject, type Verdict } from '../protocol/verdict.js'
-import { Missing } from '../store/missing.js'
 import type { NewEvent } from '../store/log-writer.js'
 import type { Fate, StoredEvent } from '../store/stored-event.js'
 import { EventsUnknown, type Arrival } from './arrival.js'
@@ -62,7 +61,7 @@ export function admitEvent(context: AdmitContext, before: BuildingHead, arrival:
     outlier?.fate === 'rejected'
       ? { fate: outlier.fate, reason: outlier.reason }
       : judgedBy('rejected', checkOnAuthEvents(context, before, event, authEvents))
-  const number = outlier?.number ?? takeNumber(context)
+  const number = outlier?.number ?? context.takeNumber()
   const stateKey = event.stateKey === undefined ? undefined : context.internedKey(event.type, event.stateKey)
   const unplaced: StoredEvent = {
     number,
@@ -116,6 +115,7 @@ function place(context: AdmitContext, before: BuildingHead, arrival: Arrival, un
     notifyCount: before.head.notifyCount + Number(attention?.notifies ?? false),
     highlightCount: before.head.highlightCount + Number(attention?.highlightsAll ?? false),
   }
+  context.introduce(stored)
   return arrival.kind === 'live'
     ? moved(context, before, arrival, stored, attention)
     : unmoved(context, before, arrival, stored)
@@ -304,10 +304,4 @@ function allHeld(context: AdmitContext, edge: 'auth' | 'prev', ids: readonly str
   const missing = ids.filter((id) => context.held(id) === undefined)
   if (missing.length > 0) throw new EventsUnknown(edge, missing)
   return ids.map((id) => context.held(id)!)
-}
-
-function takeNumber({ stores }: BuildContext): EventNumber {
-  const number = stores.eventNumbers.take()
-  if (number === undefined) throw new Missing(() => stores.eventNumbers.refill())
-  return number
 }

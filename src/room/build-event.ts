@@ -11,14 +11,13 @@ import { referenceHash } from '../protocol/hashes.js'
 import { fitsId } from '../protocol/identifiers.js'
 import { own, ownString, type JsonObject } from '../protocol/json.js'
 import { badJson, forbidden, notFound, tooLarge } from '../protocol/matrix-error.js'
-import type { DeviceNumber, RoomNumber, StateKeyNumber, StateReference } from '../protocol/numbers.js'
+import type { DeviceNumber, EventNumber, RoomNumber, StateKeyNumber, StateReference } from '../protocol/numbers.js'
 import { checkSize, MAX_DEPTH, MAX_PREV_EVENTS, roomEventOf } from '../protocol/pdu.js'
 import type { RoomEvent } from '../protocol/room-event.js'
 import type { RoomVersionRules } from '../protocol/room-versions.js'
 import { finishEvent, type SigningKey } from '../protocol/signing.js'
 import { change, emptyState, type SegmentPacker } from '../protocol/state-trie.js'
 import type { Head, NewEvent, RoomSummary } from '../store/log-writer.js'
-import { Missing } from '../store/missing.js'
 import type { StateView } from '../store/state-view.js'
 import type { StoredEvent } from '../store/stored-event.js'
 import type { Stores } from '../store/stores.js'
@@ -48,6 +47,10 @@ export interface BuildContext {
   /** The event a redaction names, when it is known. */
   event(eventId: string): StoredEvent | undefined
   internedKey(type: string, key: string): StateKeyNumber
+  /** A number for an event, the same when the build has to be tried again: states and their resolutions hold it. */
+  takeNumber(): EventNumber
+  /** Lets the view answer for an event that is being made. */
+  introduce(stored: StoredEvent): void
   /** The resolution of states. */
   resolve(states: readonly StateReference[]): StateReference
 }
@@ -94,8 +97,7 @@ export function buildEvent(context: BuildContext, before: BuildingHead, draft: D
   if (!verdict.allowed) throw forbidden(`You may not send this event: ${verdict.reason}`)
   if (others.length > 0) requireAllowedNow(context, before, unsigned)
   // All that may be missing is looked at before the signature is made: what follows is done once.
-  const number = context.stores.eventNumbers.take()
-  if (number === undefined) throw new Missing(() => context.stores.eventNumbers.refill())
+  const number = context.takeNumber()
   const attention = attentionTo(context, before, draft, lookUp)
   const stateKey = draft.stateKey === undefined ? undefined : context.internedKey(draft.type, draft.stateKey)
   const stateAfter = stateKey === undefined ? state : view.run(change(context.packer, state, [[stateKey, number]]))
@@ -130,6 +132,7 @@ export function buildEvent(context: BuildContext, before: BuildingHead, draft: D
     clientText: undefined,
     sentAs: sentAsOf(draft),
   }
+  context.introduce(stored)
   const redaction = redacted && redactionOf(rules, redacted)
   const current =
     others.length === 0 ? stateAfter : context.resolve([...others.map((event) => event.stateAfter!), stateAfter])

@@ -8,6 +8,7 @@ import { createStores, type Stores } from '../store/stores.js'
 import type { Tables } from '../store/tables.js'
 import { Turns } from '../store/turns.js'
 import { Gate } from './gate.js'
+import { Resolutions } from './resolution/resolutions.js'
 import { Rooms } from './rooms.js'
 
 /** The log and the rooms on it: everything that reads and writes events. */
@@ -39,7 +40,8 @@ export async function openRooms(options: RoomEngineOptions): Promise<RoomEngine>
   const { db, connect, logger, server, patience, pollInterval } = options
   const stores = createStores(db, options)
   const { log, writer, catchUp, close } = await openLog({ db, stores, connect, logger, patience, pollInterval })
-  const rooms = new Rooms({ stores, writer, turns: new Turns(), resolutions: undefined as never, server, now: options.now ?? Date.now })
+  const resolutions = new Resolutions(stores)
+  const rooms = new Rooms({ stores, writer, turns: new Turns(), resolutions, server, now: options.now ?? Date.now })
   // Heads follow the log before anybody else hears of new facts: this listener is the first.
   log.subscribe((facts, origin) => {
     if (origin === 'elsewhere') rooms.invalidate(facts.flatMap((fact) => (fact.kind === 'event' ? [fact.room] : [])))

@@ -39,6 +39,9 @@ export interface RoomDeps {
 
 /** A change on its way: what it is made from, to make it again when need be. */
 abstract class PendingEntry extends RoomEntry {
+  /** Of its events, in the order in which they are made. */
+  numbers: EventNumber[] = []
+
   get events(): readonly NewEvent[] {
     return this.change?.events ?? []
   }
@@ -57,8 +60,6 @@ interface BuiltEntry {
 interface Building {
   readonly context: BuildContext
   readonly view: StateView
-  /** An event of the entry, for those of it that stand on it. */
-  add(stored: StoredEvent): void
   admitContext(atHand: AtHand): AdmitContext
 }
 
@@ -74,7 +75,7 @@ class DraftsEntry extends PendingEntry {
     super(lane)
   }
 
-  build({ context, view, add }: Building, before: BuildingHead): BuiltEntry {
+  build({ context, view }: Building, before: BuildingHead): BuiltEntry {
     this.check?.({
       stateEvent: (type, key) => view.stateEvent(before.head.state, type, key),
       summary: before.summary,
@@ -85,7 +86,6 @@ class DraftsEntry extends PendingEntry {
     for (const draft of this.drafts) {
       const step = buildEvent({ ...context, roomId }, after, draft)
       events.push(step.event)
-      add(step.event.stored)
       roomId ??= step.event.stored.event.roomId
       after = { ...step.after, head: { ...step.after.head, version: before.head.version + 1 } }
     }
@@ -151,6 +151,7 @@ export class Room implements RoomLane {
     this.view = new StateView(deps.stores, room, {
       segment: (segment) => this.packer.get(segment),
       event: (number) => this.pendingEvent(number),
+      events: () => [...this.pendingNumbers.values(), ...(this.building ?? [])],
     })
     this.packer = this.newPacker(FIRST_SEGMENT)
   }
@@ -344,27 +345,22 @@ export class Room implements RoomLane {
     return this.pendingNumbers.get(number) ?? this.building?.find((event) => event.number === number)
   }
 
-  /** Events of the entry being built, which stand on each other. */
+  /** Events of the entry being built, which stand on each other; also while something is loaded for it. */
   private building: StoredEvent[] | undefined
 
   private build(entry: PendingEntry, before: BuildingHead): void {
     const building: StoredEvent[] = []
     this.building = building
-    try {
-      const built = entry.build(
-        {
-          context: this.context(),
-          view: this.view,
-          add: (stored) => void building.push(stored),
-          admitContext: (atHand) => this.admitContext(atHand),
-        },
-        before,
-      )
-      this.take(entry, before, built)
-      this.letGo()
-    } finally {
-      this.building = undefined
-    }
+    const built = entry.build(
+      {
+        context: this.context(entry, building),
+        view: this.view,
+        admitContext: (atHand) => this.admitContext(this.context(entry, building), atHand),
+      },
+      before,
+    )
+    this.take(entry, before, built)
+    this.letGo()
   }
 
   private take(entry: PendingEntry, before: BuildingHead, { events, after, created }: BuiltEntry): void {
@@ -391,9 +387,11 @@ export class Room implements RoomLane {
   private letGo(): void {
     this.view.release()
     this.byId.clear()
+    this.building = undefined
   }
 
-  private context(): BuildContext {
+  private context(entry: PendingEntry, building: StoredEvent[]): BuildContext {
+    let taken = 0
     const { stores, server, now } = this.deps
     return {
       stores,
@@ -407,12 +405,21 @@ export class Room implements RoomLane {
       event: (eventId) => this.eventById(eventId),
       internedKey: (type, key) => this.internedKey(type, key),
       resolve: (states) => this.resolve(states),
+      takeNumber: () => (entry.numbers[taken++] ??= this.takeNumber()),
+      introduce: (stored) => void building.push(stored),
     }
   }
 
-  private admitContext(atHand: AtHand): AdmitContext {
+  private takeNumber(): EventNumber {
+    const { eventNumbers } = this.deps.stores
+    const number = eventNumbers.take()
+    if (number === undefined) throw new Missing(() => eventNumbers.refill())
+    return number
+  }
+
+  private admitContext(context: BuildContext, atHand: AtHand): AdmitContext {
     return {
-      ...this.context(),
+      ...context,
       held: (eventId) => this.pendingById(eventId) ?? atHand.events.get(eventId) ?? this.eventById(eventId),
       redactionsOf: (eventId) => [...(atHand.redactions.get(eventId) ?? []), ...this.pendingRedactionsOf(eventId)],
       isMissed: (eventId) => atHand.missed.has(eventId) || this.isMissedByPending(eventId),
@@ -493,6 +500,8 @@ export class Room implements RoomLane {
       this.pendingIds.clear()
       for (const entry of entries) {
         entry.change = undefined
+        // What is made of a draft now is another event.
+        entry.numbers = []
         if (entry instanceof ArrivalEntry) entry.atHand = undefined
       }
       for (const entry of entries) await this.rebuildOne(entry)

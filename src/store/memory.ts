@@ -4,6 +4,7 @@
  */
 import { LRUCache } from 'lru-cache'
 import type { EventNumber, RoomNumber, StateKeyNumber } from '../protocol/numbers.js'
+import type { AuthEdges } from './auth-chains.js'
 import { OneObjectCache } from './one-object-cache.js'
 import type { StoredEvent } from './stored-event.js'
 
@@ -13,11 +14,15 @@ export interface Memory {
   /** Bodies of state segments. */
   readonly segments: LRUCache<SegmentKey, Uint8Array>
   readonly stateKeys: LRUCache<string, StateKeyNumber>
+  /** Of events whose auth chains were walked. */
+  readonly authEdges: LRUCache<EventNumber, AuthEdges>
   /** For the ring of recent facts, which bounds itself. */
   readonly ringBytes: number
   /** For the views of syncing users and the heads of rooms, which bound themselves. */
   readonly viewBytes: number
   readonly roomBytes: number
+  /** For results of state resolution. */
+  readonly resolutionBytes: number
 }
 
 export type SegmentKey = number | string
@@ -29,12 +34,14 @@ export const segmentKey = (room: RoomNumber, segment: number): SegmentKey =>
 export function createMemory(megabytes: number): Memory {
   const share = (part: number) => Math.floor(megabytes * 1024 * 1024 * part)
   return {
-    events: new OneObjectCache({ maxSize: share(0.3), sizeCalculation: sizeOfEvent }),
+    events: new OneObjectCache({ maxSize: share(0.27), sizeCalculation: sizeOfEvent }),
     segments: new LRUCache({ maxSize: share(0.25), sizeCalculation: (body) => body.byteLength + 200 }),
     stateKeys: new LRUCache({ maxSize: share(0.1), sizeCalculation: (_number, key) => key.length * 2 + 150 }),
-    ringBytes: share(0.15),
+    authEdges: new LRUCache({ maxSize: share(0.03), sizeCalculation: ({ authEvents }) => authEvents.length * 8 + 200 }),
+    ringBytes: share(0.14),
     viewBytes: share(0.1),
     roomBytes: share(0.1),
+    resolutionBytes: share(0.01),
   }
 }
 

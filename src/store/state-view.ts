@@ -26,6 +26,7 @@ export class StateView {
     private readonly uncommitted?: {
       segment(segment: number): Uint8Array | undefined
       event(number: EventNumber): StoredEvent | undefined
+      events(): readonly StoredEvent[]
     },
   ) {
     const committed = stores.states.segments(room)
@@ -104,7 +105,13 @@ export class StateView {
     this.heldStateKeys.set(number, key)
   }
 
-  private knownEvent(number: EventNumber): StoredEvent | undefined {
+  /** Events that no table holds yet. */
+  uncommittedEvents(): readonly StoredEvent[] {
+    return this.uncommitted?.events() ?? []
+  }
+
+  /** The event, when it is at hand. */
+  knownEvent(number: EventNumber): StoredEvent | undefined {
     return this.uncommitted?.event(number) ?? this.stores.events.known(number) ?? this.heldEvents.get(number)
   }
 }

@@ -31,7 +31,7 @@ const arrivalOf = ({ event, text }: LabEvent, more: Partial<Arrival> = {}): Arri
 
 /** The lab room and this server's copy of it as far as it goes. */
 async function copied(options: LabRoomOptions = {}): Promise<{ lab: Branch; name: RoomName }> {
-  const lab = labRoom({ name: `r${made++}`, creator: alice, members: [bob, carol], ...options })
+  const lab = labRoom({ name: `r${made}`, create: { made: made++ }, members: [bob, carol], ...options })
   const name = await rooms.adopt(arrivalOf(lab.events[0]!), lab.rules.version)
   for (const result of await rooms.receiveAll(
     name,

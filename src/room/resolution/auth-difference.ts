@@ -1,0 +1,116 @@
+/**
+ * The auth difference of states, without their full auth chains.
+ *
+ * The full auth chain Cᵢ of a state Sᵢ is the union of the auth chains of its events, and the difference is ∪Cᵢ − ∩Cᵢ. Let U
+ * be the unconflicted entries, which all states have, and Vᵢ the conflicted events of Sᵢ: Cᵢ = chain(U) ∪ chain(Vᵢ). An
+ * event of chain(U) is in all Cᵢ and so not in the difference. Any other event is in Cᵢ exactly if it is in chain(Vᵢ). So
+ * the difference is what is in some chain(Vᵢ) and not in all, less chain(U):
+ *
+ * 1. **Down from the conflicted events** (`candidates`): all Vᵢ are walked at once, with a bit for each i, from the greatest
+ *    auth depth down. An event's auth depth is greater than that of everything in its chain, so when an event is taken, all
+ *    that could reach it has been taken, and its bits are complete. When all that waits has all bits, whatever follows has
+ *    them too, and the walk ends: it goes back to where the branches forked, not to the create event (as git finds merge
+ *    bases).
+ * 2. **Up from the candidates** (`reachedFrom`): a candidate that an entry of U reaches is removed. Starting from the
+ *    conflicted events alone, without this step, gives a wrong answer where the branches agree on an event that stands on
+ *    one of the candidates. An index of auth edges in reverse answers, and nearly always the first step finds an entry of U
+ *    or nothing at all.
+ */
+import type { EventNumber } from '../../protocol/numbers.js'
+import type { AuthChild } from '../../store/auth-chains.js'
+import { Heap } from '../../protocol/state-resolution/heap.js'
+import type { AuthGraph } from './auth-graph.js'
+import type { Budget } from './limits.js'
+
+export type IsEntry = (events: readonly AuthChild[]) => Promise<boolean>
+
+/** `sets`: the conflicted events of each state. */
+export async function candidates(
+  graph: AuthGraph,
+  sets: readonly (readonly EventNumber[])[],
+  budget: Budget,
+): Promise<Set<EventNumber>> {
+  const all = (1n << BigInt(sets.length)) - 1n
+  const bits = new Map<EventNumber, bigint>()
+  const queue = new Heap<EventNumber>((left, right) => graph.get(left).authDepth > graph.get(right).authDepth)
+  /** In the queue with not all bits: while there are any, the walk goes on. */
+  let open = 0
+  const reach = (number: EventNumber, by: bigint): void => {
+    const before = bits.get(number)
+    const after = (before ?? 0n) | by
+    if (before === undefined) queue.push(number)
+    if (before === undefined && after !== all) open++
+    if (before !== undefined && before !== all && after === all) open--
+    bits.set(number, after)
+  }
+  const authEventsOf = (numbers: Iterable<EventNumber>) =>
+    new Set([...numbers].flatMap((number) => graph.get(number).authEvents))
+
+  const conflicted = new Set(sets.flat())
+  await graph.load(conflicted)
+  await graph.load(authEventsOf(conflicted))
+  for (const [index, set] of sets.entries()) {
+    for (const number of set)
+      for (const authEvent of graph.get(number).authEvents) reach(authEvent, 1n << BigInt(index))
+  }
+  const found = new Set<EventNumber>()
+  while (open > 0) {
+    const number = queue.pop()!
+    budget.spend(1)
+    const reachedBy = bits.get(number)!
+    if (reachedBy !== all) {
+      open--
+      found.add(number)
+    }
+    const { authEvents } = graph.get(number)
+    await graph.load(authEvents)
+    for (const authEvent of authEvents) reach(authEvent, reachedBy)
+  }
+  return found
+}
+
+/**
+ * Those of the candidates that the auth chain of an unconflicted entry holds. `isEntry` says whether one of the events is
+ * one.
+ */
+export async function reachedFrom(
+  graph: AuthGraph,
+  found: ReadonlySet<EventNumber>,
+  isEntry: IsEntry,
+  budget: Budget,
+): Promise<Set<EventNumber>> {
+  const reached = new Set<EventNumber>()
+  // The deepest first: what it stands on is reached with it.
+  const open = [...found].sort((a, b) => graph.get(b).authDepth - graph.get(a).authDepth)
+  for (const candidate of open) {
+    if (reached.has(candidate)) continue
+    if (await isReached(graph, candidate, isEntry, budget)) addChain(graph, candidate, found, reached)
+  }
+  return reached
+}
+
+/** Walks up from one candidate, a frontier at a time. */
+async function isReached(graph: AuthGraph, candidate: EventNumber, isEntry: IsEntry, budget: Budget): Promise<boolean> {
+  const seen = new Set([candidate])
+  for (let front = [candidate]; front.length > 0;) {
+    const children = await graph.children(front, budget.left + 1)
+    budget.spend(children.length)
+    if (await isEntry(children)) return true
+    front = []
+    for (const { event } of children) {
+      if (seen.has(event)) continue
+      seen.add(event)
+      front.push(event)
+    }
+  }
+  return false
+}
+
+function addChain(graph: AuthGraph, from: EventNumber, within: ReadonlySet<EventNumber>, into: Set<EventNumber>): void {
+  const open = [from]
+  for (let number = open.pop(); number !== undefined; number = open.pop()) {
+    if (into.has(number)) continue
+    into.add(number)
+    for (const authEvent of graph.get(number).authEvents) if (within.has(authEvent)) open.push(authEvent)
+  }
+}

@@ -1,0 +1,157 @@
+/** One resolution: what the definitions of the specification come to, what the core asks for at hand, and the core called. */
+import type { EventNumber, StateKeyNumber, StateReference } from '../../protocol/numbers.js'
+import type { RoomVersionRules } from '../../protocol/room-versions.js'
+import {
+  keysAskedFor,
+  stateMapKey,
+  type ConflictedSets,
+  type ResolutionEvent,
+} from '../../protocol/state-resolution/index.js'
+import { lookUpMany } from '../../protocol/state-trie.js'
+import { powerLevelsBefore } from '../../store/auth-chains.js'
+import { whenLoaded } from '../../store/missing.js'
+import { stateKeyOf } from '../../store/state-keys.js'
+import type { StateView } from '../../store/state-view.js'
+import type { StoredEvent } from '../../store/stored-event.js'
+import type { Stores } from '../../store/stores.js'
+import { candidates, reachedFrom } from './auth-difference.js'
+import { AuthGraph } from './auth-graph.js'
+import { conflictedSubgraph } from './conflicted-subgraph.js'
+import { conflictsOf, isConflict, type Conflicts } from './conflicts.js'
+import type { Budget } from './limits.js'
+import type { ResolutionWorker } from './worker.js'
+
+export class Resolution {
+  private readonly events = new Map<EventNumber, StoredEvent>()
+  private readonly graph: AuthGraph
+
+  constructor(
+    private readonly stores: Stores,
+    private readonly view: StateView,
+    private readonly rules: RoomVersionRules,
+    private readonly budget: Budget,
+    private readonly worker: ResolutionWorker,
+  ) {
+    this.graph = new AuthGraph(stores, view)
+  }
+
+  /** What makes the first of the states, which all differ, the resolved state. */
+  async of(states: readonly StateReference[]): Promise<[StateKeyNumber, EventNumber | undefined][]> {
+    const differing = await conflictsOf(this.view, states)
+    const conflicts = new Map([...differing].filter(([, values]) => isConflict(this.rules, values)))
+    const sets = await this.setsOf(states, conflicts, differing)
+    const resolved = await this.worker.resolve(this.rules, sets, this.events)
+    const byKey = new Map<StateKeyNumber, EventNumber>()
+    for (const number of resolved.values()) byKey.set(this.events.get(number)!.stateKey!, number)
+    const changes: [StateKeyNumber, EventNumber | undefined][] = []
+    for (const [key, values] of differing) {
+      const after = conflicts.has(key) ? byKey.get(key) : values.find((value) => value !== undefined)
+      byKey.delete(key)
+      if (after !== values[0]) changes.push([key, after])
+    }
+    // Keys that no state has, and that come back through the auth difference.
+    return [...changes, ...byKey]
+  }
+
+  private async setsOf(
+    states: readonly StateReference[],
+    conflicts: Conflicts,
+    differing: Conflicts,
+  ): Promise<ConflictedSets> {
+    const { rules, graph, budget } = this
+    const perState = states.map((_, i) => [...conflicts.values()].flatMap((values) => values[i] ?? []))
+    const conflicted = new Set(perState.flat())
+    budget.spend(conflicted.size)
+    const authDifference =
+      rules.stateResolution === 'v1' ? new Set<EventNumber>() : await candidates(graph, perState, budget)
+    if (authDifference.size > 0) {
+      const isEntry = (events: readonly { stateKey: StateKeyNumber; event: EventNumber }[]) =>
+        this.hasEntry(states[0]!, differing, events)
+      for (const number of await reachedFrom(graph, authDifference, isEntry, budget)) authDifference.delete(number)
+    }
+    const subgraph =
+      rules.stateResolution === 'v2.1' ? await conflictedSubgraph(graph, conflicted, budget) : new Set<EventNumber>()
+    const full = new Set([...conflicted, ...authDifference, ...subgraph])
+    await this.load(full)
+    const unconflicted = await this.unconflictedOf(states[0]!, full, differing)
+    await this.loadWhatAuthorises([...full, ...unconflicted.values()])
+    return {
+      unconflicted: (type, stateKey) => unconflicted.get(stateMapKey(type, stateKey)),
+      conflicted: [...conflicted],
+      authDifference,
+      conflictedSubgraph: subgraph,
+    }
+  }
+
+  /** Whether one of the events is in all the states. */
+  private async hasEntry(
+    state: StateReference,
+    differing: Conflicts,
+    events: readonly { stateKey: StateKeyNumber; event: EventNumber }[],
+  ): Promise<boolean> {
+    const keys = new Set(events.map(({ stateKey }) => stateKey).filter((key) => !differing.has(key)))
+    const found = await whenLoaded(() => this.view.run(lookUpMany(this.view.segments, state, keys)))
+    return events.some(({ stateKey, event }) => found.get(stateKey) === event)
+  }
+
+  /** Of the unconflicted state map what the core will ask for. */
+  private async unconflictedOf(
+    state: StateReference,
+    full: ReadonlySet<EventNumber>,
+    differing: Conflicts,
+  ): Promise<Map<string, EventNumber>> {
+    const asked = keysAskedFor(
+      this.rules,
+      [...full].map((number) => this.events.get(number)!.event),
+    )
+    const numbers = await this.stores.keys.find(asked)
+    const interned = asked.flatMap((pair) => {
+      const key = numbers.get(stateKeyOf(pair))
+      return key === undefined || this.isConflicted(differing, key) ? [] : [[stateMapKey(...pair), key] as const]
+    })
+    const keys = interned.map(([, key]) => key)
+    const found = await whenLoaded(() => this.view.run(lookUpMany(this.view.segments, state, keys)))
+    const unconflicted = new Map<string, EventNumber>()
+    for (const [name, key] of interned) {
+      const only = differing.get(key)?.find((value) => value !== undefined)
+      const event = only ?? found.get(key)
+      if (event !== undefined) unconflicted.set(name, event)
+    }
+    await this.load(unconflicted.values())
+    return unconflicted
+  }
+
+  private isConflicted(differing: Conflicts, key: StateKeyNumber): boolean {
+    const values = differing.get(key)
+    return values !== undefined && isConflict(this.rules, values)
+  }
+
+  /** The auth events, which stand in for what a state lacks, and the power levels on which power levels stand. */
+  private async loadWhatAuthorises(events: readonly EventNumber[]): Promise<void> {
+    await this.load(events.flatMap((number) => this.events.get(number)!.authEvents))
+    const powerLevels = [...this.events.values()].filter(isPowerLevels).map(({ number }) => number)
+    const uncommitted = this.view.uncommittedEvents().filter(isPowerLevels)
+    const { left } = this.budget
+    const from = [...powerLevels, ...uncommitted.flatMap(({ authEvents }) => authEvents)]
+    const line = await powerLevelsBefore(this.stores, this.view.room, from, left + 1)
+    this.budget.spend(line.length)
+    await this.load([...line, ...uncommitted.map(({ number }) => number)])
+    await this.load([...this.events.values()].filter(isPowerLevels).flatMap(({ authEvents }) => authEvents))
+  }
+
+  private async load(numbers: Iterable<EventNumber>): Promise<void> {
+    const wanted = [...new Set(numbers)].filter((number) => !this.events.has(number))
+    if (wanted.length === 0) return
+    await whenLoaded(() => this.view.haveEvents(wanted))
+    for (const number of wanted) this.events.set(number, this.view.event(number))
+  }
+}
+
+const isPowerLevels = ({ event }: StoredEvent): boolean => event.type === 'm.room.power_levels'
+
+export const resolutionEventOf = ({ number, event, authEvents, fate }: StoredEvent): ResolutionEvent => ({
+  number,
+  event,
+  authEvents,
+  rejected: fate === 'rejected',
+})

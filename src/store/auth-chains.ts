@@ -1,0 +1,82 @@
+/** The edges of auth chains: what an event names as its auth events, without the event itself. */
+import { sql } from 'kysely'
+import type { EventNumber, RoomNumber, StateKeyNumber } from '../protocol/numbers.js'
+import type { Stores } from './stores.js'
+
+export interface AuthEdges {
+  readonly authEvents: readonly EventNumber[]
+  /** 1 + the largest of its auth events': greater than that of any event in its auth chain. */
+  readonly authDepth: number
+}
+
+/** So many levels of ancestors come with what was asked for, and so many events at most. */
+const LEVELS = 24
+const MOST = 4_000
+
+/** The edges of these events, and of as many events before them as one statement may bring. */
+export async function loadAuthEdges(
+  { db, memory }: Stores,
+  room: RoomNumber,
+  wanted: readonly EventNumber[],
+): Promise<Map<EventNumber, AuthEdges>> {
+  const { rows } = await sql<{ event: EventNumber; auth_events: EventNumber[]; auth_depth: number }>`
+    with recursive walk (event, level) as (
+      select unnest(${[...wanted]}::bigint[]), 0
+      union
+      select authority, level + 1
+      from walk join event on event.room = ${room} and event.event = walk.event, unnest(event.auth_events) as authority
+      where level < ${LEVELS}
+    )
+    select event, auth_events, auth_depth from event
+    where room = ${room} and event in (select event from walk limit ${MOST + wanted.length})
+  `.execute(db)
+  const found = new Map<EventNumber, AuthEdges>()
+  for (const row of rows) {
+    const edges = { authEvents: row.auth_events, authDepth: row.auth_depth }
+    found.set(row.event, edges)
+    memory.authEdges.set(row.event, edges)
+  }
+  return found
+}
+
+/** A state event that names one of those asked for as its auth event. */
+export interface AuthChild {
+  readonly event: EventNumber
+  readonly stateKey: StateKeyNumber
+}
+
+/** State events with an auth edge to one of these, at most `limit`. Uncommitted events are not among them. */
+export async function authChildren(
+  { db }: Stores,
+  room: RoomNumber,
+  events: readonly EventNumber[],
+  limit: number,
+): Promise<AuthChild[]> {
+  const { rows } = await sql<{ event: EventNumber; state_key: StateKeyNumber }>`
+    select event, state_key from event
+    where auth_events && ${[...events]}::bigint[] and state_key is not null and room = ${room} limit ${limit}
+  `.execute(db)
+  return rows.map((row) => ({ event: row.event, stateKey: row.state_key }))
+}
+
+/** The power levels events that these stand on, and those on which those stand, at most `limit`, in one statement. */
+export async function powerLevelsBefore(
+  { db }: Stores,
+  room: RoomNumber,
+  events: readonly EventNumber[],
+  limit: number,
+): Promise<EventNumber[]> {
+  const { rows } = await sql<{ event: EventNumber }>`
+    with recursive line (event) as (
+      select unnest(${[...events]}::bigint[])
+      union
+      select before.event
+      from line join event on event.room = ${room} and event.event = line.event
+        cross join unnest(event.auth_events) as authority
+        join event before on before.room = ${room} and before.event = authority
+      where before.type = 'm.room.power_levels'::bytea
+    )
+    select event from line limit ${limit}
+  `.execute(db)
+  return rows.map((row) => row.event)
+}
