@@ -46,5 +46,9 @@ export async function openRooms(options: RoomEngineOptions): Promise<RoomEngine>
   log.subscribe((facts, origin) => {
     if (origin === 'elsewhere') rooms.invalidate(facts.flatMap((fact) => (fact.kind === 'event' ? [fact.room] : [])))
   })
-  return { stores, log, writer, rooms, gate: new Gate(stores, rooms), catchUp, close }
+  const closeAll = async () => {
+    await close()
+    await resolutions.close()
+  }
+  return { stores, log, writer, rooms, gate: new Gate(stores, rooms), catchUp, close: closeAll }
 }

@@ -151,7 +151,7 @@ class RoomBuilder {
       highlightCount: 0,
       clientText: undefined,
     }
-    this.#events.push({ stored, highlights: [] })
+    this.#events.push({ stored, order: 'live', memberships: [], highlights: [] })
     if (!this.#authorising.has(draft.type)) this.#authorising.set(draft.type, stored)
     if (draft.type === 'm.room.member') this.#facts.push(this.#membership(stored, draft.stateKey))
   }
@@ -196,7 +196,7 @@ class RoomBuilder {
     const created = { roomId: this.#roomId, version, creationEvent: this.plan.numbers[0]! }
     const changes = [{ builtOn: 0, events: this.#events, head, summary: this.#summary(), created }]
     const lane = { room, changes, segments: this.#packer.take(), nextSegment: this.#packer.nextSegment }
-    return { roomId: this.#roomId, batch: { positions: this.#events.length, facts: this.#facts, lanes: [lane] } }
+    return { roomId: this.#roomId, batch: { facts: this.#facts, lanes: [lane] } }
   }
 
   #summary(): RoomSummary {

@@ -1,12 +1,7 @@
 /** One resolution: what the definitions of the specification come to, what the core asks for at hand, and the core called. */
 import type { EventNumber, StateKeyNumber, StateReference } from '../../protocol/numbers.js'
 import type { RoomVersionRules } from '../../protocol/room-versions.js'
-import {
-  keysAskedFor,
-  stateMapKey,
-  type ConflictedSets,
-  type ResolutionEvent,
-} from '../../protocol/state-resolution/index.js'
+import { keysAskedFor, stateMapKey } from '../../protocol/state-resolution/index.js'
 import { lookUpMany } from '../../protocol/state-trie.js'
 import { powerLevelsBefore } from '../../store/auth-chains.js'
 import { whenLoaded } from '../../store/missing.js'
@@ -19,7 +14,7 @@ import { AuthGraph } from './auth-graph.js'
 import { conflictedSubgraph } from './conflicted-subgraph.js'
 import { conflictsOf, isConflict, type Conflicts } from './conflicts.js'
 import type { Budget } from './limits.js'
-import type { ResolutionWorker } from './worker.js'
+import type { PlainSets, ResolutionWorker } from './worker.js'
 
 export class Resolution {
   private readonly events = new Map<EventNumber, StoredEvent>()
@@ -57,7 +52,7 @@ export class Resolution {
     states: readonly StateReference[],
     conflicts: Conflicts,
     differing: Conflicts,
-  ): Promise<ConflictedSets> {
+  ): Promise<PlainSets> {
     const { rules, graph, budget } = this
     const perState = states.map((_, i) => [...conflicts.values()].flatMap((values) => values[i] ?? []))
     const conflicted = new Set(perState.flat())
@@ -76,7 +71,7 @@ export class Resolution {
     const unconflicted = await this.unconflictedOf(states[0]!, full, differing)
     await this.loadWhatAuthorises([...full, ...unconflicted.values()])
     return {
-      unconflicted: (type, stateKey) => unconflicted.get(stateMapKey(type, stateKey)),
+      unconflicted,
       conflicted: [...conflicted],
       authDifference,
       conflictedSubgraph: subgraph,
@@ -148,10 +143,3 @@ export class Resolution {
 }
 
 const isPowerLevels = ({ event }: StoredEvent): boolean => event.type === 'm.room.power_levels'
-
-export const resolutionEventOf = ({ number, event, authEvents, fate }: StoredEvent): ResolutionEvent => ({
-  number,
-  event,
-  authEvents,
-  rejected: fate === 'rejected',
-})
