@@ -26,6 +26,7 @@ interface Options {
   readonly events: number
   readonly atOnce: number
   readonly oracle: boolean
+  readonly honest: boolean
   readonly json: boolean
   readonly save: string
 }
@@ -101,9 +102,9 @@ async function simulateVersion(version: string, options: Options, progress: Prog
   return tally
 }
 
-function* roomsOf(version: string, { seeds, seed, events, oracle }: Options): Generator<SimulationOptions> {
-  if (seed !== undefined) return yield { seed, version, events, oracle }
-  for (let seed = 1; seed <= seeds; seed++) yield { seed, version, events, oracle }
+function* roomsOf(version: string, { seeds, seed, events, oracle, honest }: Options): Generator<SimulationOptions> {
+  if (seed !== undefined) return yield { seed, version, events, oracle, rogue: !honest }
+  for (let seed = 1; seed <= seeds; seed++) yield { seed, version, events, oracle, rogue: !honest }
 }
 
 function complain(report: Report, { save }: Options, progress: Progress): void {
@@ -133,6 +134,7 @@ const program = new Command('simulate')
   .addOption(number('--events <n>', 'events that users make in each room', 60))
   .addOption(number('--at-once <n>', 'rooms simulated at a time', 40))
   .option('--oracle', 'also hold each room against the naive resolver', false)
+  .option('--honest', 'without the rogue server, whose events break the rules', false)
   .option('--json', 'print the figures as JSON', false)
   .option('--save <folder>', 'where rooms that failed are written', join('data', 'simulate'))
   .parse()

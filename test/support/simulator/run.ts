@@ -15,7 +15,8 @@ export async function openServers(count: number): Promise<SimulatedServers> {
   const opened = await Promise.all(
     Array.from({ length: count }, async (_, index) => {
       const database = await makeDatabase()
-      return { database, engine: await testRooms(database, { server: labServer(`s${index}.example`) }) }
+      const engine = await testRooms(database, { server: labServer(`s${index}.example`) })
+      return { database, engine }
     }),
   )
   return {

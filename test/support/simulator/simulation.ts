@@ -18,6 +18,7 @@ import { Agenda } from './agenda.js'
 import { compare } from './comparison.js'
 import { randomDraft, type Scene } from './drafts.js'
 import { Random } from './random.js'
+import { Rogue } from './rogue.js'
 import { SimulatedServer, type Pool, type WireEvent } from './simulated-server.js'
 
 export interface SimulationOptions {
@@ -27,6 +28,8 @@ export interface SimulationOptions {
   readonly events: number
   /** Also hold the servers against the naive resolver. */
   readonly oracle: boolean
+  /** One more server, which does not play by the rules, makes some of the events. */
+  readonly rogue: boolean
 }
 
 export interface Outcome {
@@ -47,6 +50,7 @@ export interface Outcome {
 
 type Happening =
   | { readonly kind: 'act'; readonly server: SimulatedServer }
+  | { readonly kind: 'deceive' }
   | { readonly kind: 'arrive'; readonly server: SimulatedServer; readonly wire: WireEvent; readonly patience: number }
 
 const mergingRounds = 4
@@ -68,6 +72,7 @@ class Simulation {
   private readonly servers: readonly SimulatedServer[]
   /** Local clocks differ. */
   private readonly skew: ReadonlyMap<SimulatedServer, number>
+  private readonly rogue: Rogue | undefined
   private made = 0
 
   constructor(
@@ -77,6 +82,7 @@ class Simulation {
     this.random = new Random(options.seed * 1_000 + Number(options.version))
     this.rules = rulesOf(options.version)!
     this.servers = engines.map((engine) => new SimulatedServer(engine, this.pool))
+    if (options.rogue) this.rogue = new Rogue(this.rules, this.random, this.pool, options.seed)
     this.skew = new Map(this.servers.map((server) => [server, this.random.below(3) * 500]))
   }
 
@@ -85,7 +91,7 @@ class Simulation {
   }
 
   private get everybody(): string[] {
-    return this.servers.flatMap((server) => this.usersOf(server).slice(1))
+    return [...this.servers.flatMap((server) => this.usersOf(server).slice(1)), ...(this.rogue?.users.slice(1) ?? [])]
   }
 
   private get first(): SimulatedServer {
@@ -107,7 +113,17 @@ class Simulation {
     first.enter(room, wires)
     for (const server of this.servers.slice(1)) await this.bring(server, wires)
     for (const server of this.servers.slice(1)) await this.joinAtFirst(server, server.user('anchor'))
-    for (const user of this.everybody) if (random.chance(0.5)) await this.joinAtFirst(this.serverOf(user), user)
+    for (const server of this.servers) {
+      for (const user of this.usersOf(server).slice(1)) if (random.chance(0.5)) await this.joinAtFirst(server, user)
+    }
+    await this.rogueJoins()
+  }
+
+  private async rogueJoins(): Promise<void> {
+    for (const user of this.rogue?.users ?? []) {
+      const join = { type: 'm.room.member', stateKey: user, sender: user, content: { membership: 'join' } }
+      await this.spread(undefined, await this.rogue!.makeHonestly(this.timed(this.first, join), this.first))
+    }
   }
 
   /** From version 12 on the room's id is a hash of this. */
@@ -141,32 +157,45 @@ class Simulation {
     if (wire !== undefined) await this.spread(server, wire)
   }
 
-  private serverOf(user: string): SimulatedServer {
-    return this.servers.find(({ name }) => user.endsWith(`:${name}`))!
-  }
-
   private timed(server: SimulatedServer, draft: Draft): Draft {
     return { ...draft, originServerTs: start + 1_000 + this.agenda.now + this.skew.get(server)! }
   }
 
   /** To everybody, at once, with what they lack. */
-  private async spread(from: SimulatedServer, wire: WireEvent): Promise<void> {
+  private async spread(from: SimulatedServer | undefined, wire: WireEvent): Promise<void> {
     const others = this.servers.filter((server) => server !== from)
     await Promise.all(others.map((server) => server.receiveWithAncestors(wire)))
   }
 
   async live(): Promise<void> {
     for (const server of this.servers) this.planNextAct(server)
+    if (this.rogue !== undefined) this.agenda.plan(0, { kind: 'deceive' })
     for (let next = this.agenda.next(); next !== undefined; next = this.agenda.next()) {
       if (next.kind === 'act') await this.act(next.server)
+      else if (next.kind === 'deceive') await this.deceive()
       else await this.arrive(next)
     }
   }
 
   private planNextAct(server: SimulatedServer): void {
+    if (!this.isOver) this.agenda.plan(this.random.below(120), { kind: 'act', server })
+  }
+
+  private get isOver(): boolean {
     const attempts = this.made + this.servers.reduce((sum, { refused }) => sum + refused, 0)
-    const isOver = this.made >= this.options.events || attempts > this.options.events * 6
-    if (!isOver) this.agenda.plan(this.random.below(120), { kind: 'act', server })
+    return this.made >= this.options.events || attempts > this.options.events * 6
+  }
+
+  /** The rogue's events reach some servers; the others have to fetch what is built on them. */
+  private async deceive(): Promise<void> {
+    const { random, rogue } = this
+    if (rogue === undefined || this.isOver) return
+    const seenBy = random.pick(this.servers)
+    const scene = { ...this.sceneOf(seenBy), server: rogue.name, users: rogue.users }
+    const wire = await rogue.make(this.timed(seenBy, await randomDraft(scene)), seenBy)
+    this.made++
+    this.dispatch(undefined, wire)
+    this.agenda.plan(random.below(120), { kind: 'deceive' })
   }
 
   private async act(server: SimulatedServer): Promise<void> {
@@ -190,7 +219,7 @@ class Simulation {
     }
   }
 
-  private dispatch(from: SimulatedServer, wire: WireEvent): void {
+  private dispatch(from: SimulatedServer | undefined, wire: WireEvent): void {
     const { random } = this
     for (const server of this.servers) {
       if (server === from) continue
