@@ -20,7 +20,7 @@ export { stateMapKey, type ConflictedSets, type Events, type ResolutionEvent, ty
  * The resolved state at every key that is not unconflicted; a key that is absent has no event.
  *
  * `event` answers for every event of the sets, for those the unconflicted state map names when asked for `keysAskedFor`,
- * for the auth events of all of them, and for the power levels events on which those stand (`mainline`).
+ * for the auth events of all of them, and for the power levels events on which those stand with their auth events.
  */
 export function resolveState(rules: RoomVersionRules, sets: ConflictedSets, event: Events): ResolvedState {
   return rules.stateResolution === 'v1' ? resolveV1(rules, sets, event) : resolveV2(rules, sets, event)

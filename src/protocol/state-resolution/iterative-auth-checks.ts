@@ -7,7 +7,8 @@ import { stateMapKey, stateMapKeyOf, type Events, type ResolutionEvent } from '.
 export interface Checking {
   readonly rules: RoomVersionRules
   readonly event: Events
-  readonly create: RoomEvent | undefined
+  /** Since v12: the create event the room id names. Before, it is looked up in the state as any other. */
+  readonly createOfRoom: RoomEvent | undefined
   /** The state the checks start from, beside what is resolved. */
   readonly initial: (type: string, stateKey: string) => EventNumber | undefined
 }
@@ -19,7 +20,7 @@ export interface Checking {
  * event is ignored."
  */
 export function iterativeAuthChecks(
-  { rules, event, create, initial }: Checking,
+  { rules, event, createOfRoom, initial }: Checking,
   resolved: ReadonlyMap<string, EventNumber>,
   events: readonly EventNumber[],
 ): Map<string, EventNumber> {
@@ -32,7 +33,7 @@ export function iterativeAuthChecks(
       // state, then the appropriate state event from the event's auth_events is used if the auth event is not rejected.
       return found === undefined ? fromAuthEvents(candidate, type, stateKey, event) : event(found).event
     }
-    if (authorize(rules, candidate.event, lookUp, create).allowed) state.set(stateMapKeyOf(candidate), number)
+    if (authorize(rules, candidate.event, lookUp, createOfRoom).allowed) state.set(stateMapKeyOf(candidate), number)
   }
   return state
 }

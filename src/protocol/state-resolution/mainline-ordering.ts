@@ -1,5 +1,5 @@
 import type { EventNumber } from '../numbers.js'
-import { isEarlier, powerLevelsAmong } from './power-ordering.js'
+import { authEventAt, isEarlier } from './power-ordering.js'
 import type { Events } from './sets.js'
 
 /**
@@ -50,4 +50,4 @@ function mainlinePositions(p: EventNumber | undefined, event: Events): (number: 
 }
 
 const before = (number: EventNumber, event: Events): EventNumber | undefined =>
-  powerLevelsAmong(event(number).authEvents, event)?.number
+  authEventAt('m.room.power_levels', event(number).authEvents, event)?.number

@@ -1,5 +1,6 @@
 import { powerLevels } from '../authorization/index.js'
-import { ownString } from '../json.js'
+import { compareCodePoints } from '../canonical-json.js'
+import { ExactNumber, own, ownString } from '../json.js'
 import type { EventNumber } from '../numbers.js'
 import type { RoomEvent } from '../room-event.js'
 import type { RoomVersionRules } from '../room-versions.js'
@@ -36,7 +37,7 @@ interface Vertex {
  */
 export function reverseTopologicalPowerOrdering(
   rules: RoomVersionRules,
-  create: RoomEvent | undefined,
+  createOfRoom: RoomEvent | undefined,
   events: ReadonlySet<EventNumber>,
   event: Events,
 ): EventNumber[] {
@@ -45,9 +46,13 @@ export function reverseTopologicalPowerOrdering(
   for (const number of events) {
     const one = event(number)
     const edges = new Set(one.authEvents.filter((authEvent) => events.has(authEvent)))
-    const vertex = { event: one, level: senderLevel(rules, create, one, event), open: edges.size }
+    const vertex = { event: one, level: senderLevel(rules, createOfRoom, one, event), open: edges.size }
     vertices.set(number, vertex)
-    for (const edge of edges) after.set(edge, [...(after.get(edge) ?? []), vertex])
+    for (const edge of edges) {
+      const others = after.get(edge)
+      if (others === undefined) after.set(edge, [vertex])
+      else others.push(vertex)
+    }
   }
   const candidates = new Heap<Vertex>(isSmaller)
   for (const vertex of vertices.values()) if (vertex.open === 0) candidates.push(vertex)
@@ -69,25 +74,41 @@ function isSmaller(x: Vertex, y: Vertex): boolean {
   return isEarlier(x.event.event, y.event.event)
 }
 
-export const isEarlier = (x: RoomEvent, y: RoomEvent): boolean =>
-  x.originServerTs === y.originServerTs ? x.eventId < y.eventId : x.originServerTs < y.originServerTs
+export function isEarlier(x: RoomEvent, y: RoomEvent): boolean {
+  const [xs, ys] = [timestampOf(x), timestampOf(y)]
+  return xs === ys ? compareCodePoints(x.eventId, y.eventId) < 0 : xs < ys
+}
 
+/** In v1–v5 it may be beyond what a double holds: two that differ must not be one moment here and two elsewhere. */
+function timestampOf({ originServerTs, pdu }: RoomEvent): number | bigint {
+  if (Math.abs(originServerTs) < Number.MAX_SAFE_INTEGER) return originServerTs
+  const written = own(pdu, 'origin_server_ts')
+  return written instanceof ExactNumber && /^-?[0-9]+$/.test(written.text) ? BigInt(written.text) : originServerTs
+}
+
+/** "… when looking at their respective auth_events"; since v12 the create event is not among them, but that of the room id. */
 function senderLevel(
   rules: RoomVersionRules,
-  create: RoomEvent | undefined,
+  createOfRoom: RoomEvent | undefined,
   { event: { sender }, authEvents }: ResolutionEvent,
   event: Events,
 ): number {
+  const create = createOfRoom ?? authEventAt('m.room.create', authEvents, event)?.event
   if (create === undefined) return 0
-  const level = powerLevels(rules, create, powerLevelsAmong(authEvents, event)?.event).levelOf(sender)
+  const level = powerLevels(rules, create, authEventAt('m.room.power_levels', authEvents, event)?.event).levelOf(sender)
   // One that cannot be read: any order will do that is the same everywhere.
   return Number.isNaN(level) ? 0 : level
 }
 
-export function powerLevelsAmong(authEvents: readonly EventNumber[], event: Events): ResolutionEvent | undefined {
+/** The auth event of this type with an empty state key. */
+export function authEventAt(
+  type: string,
+  authEvents: readonly EventNumber[],
+  event: Events,
+): ResolutionEvent | undefined {
   for (const number of authEvents) {
     const authEvent = event(number)
-    if (authEvent.event.type === 'm.room.power_levels' && authEvent.event.stateKey === '') return authEvent
+    if (authEvent.event.type === type && authEvent.event.stateKey === '') return authEvent
   }
   return undefined
 }

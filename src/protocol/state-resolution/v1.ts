@@ -34,10 +34,10 @@ export function resolveV1(rules: RoomVersionRules, sets: ConflictedSets, event: 
 
   // First we resolve conflicts between m.room.power_levels events. … Repeat the above process for conflicts between
   // m.room.join_rules events. Repeat the above process for conflicts between m.room.member events.
-  for (const type of ['m.room.power_levels', 'm.room.join_rules', 'm.room.member']) {
+  for (const isOfPass of passes) {
     const found: [key: string, number: EventNumber][] = []
     for (const [key, candidates] of conflicts) {
-      if (candidates[0]!.event.type === type) found.push([key, lastAllowed(key, candidates, allowed)])
+      if (isOfPass(candidates[0]!.event)) found.push([key, lastAllowed(key, candidates, allowed)])
     }
     // Each conflict is resolved by what the types before it came to, not by those beside it: their order means nothing.
     for (const [key, number] of found) resolved.set(key, number)
@@ -55,6 +55,13 @@ export function resolveV1(rules: RoomVersionRules, sets: ConflictedSets, event: 
   for (const [key, number] of others) resolved.set(key, number)
   return resolved
 }
+
+/** Levels with another state key are none, and like any other event to servers that are known. */
+const passes: readonly ((event: RoomEvent) => boolean)[] = [
+  ({ type, stateKey }) => type === 'm.room.power_levels' && stateKey === '',
+  ({ type }) => type === 'm.room.join_rules',
+  ({ type }) => type === 'm.room.member',
+]
 
 /**
  * Sort the list by ascending depth then descending sha1(event_id). Add the first event in the list to R. For each subsequent

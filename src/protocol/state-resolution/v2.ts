@@ -1,5 +1,6 @@
 /** The algorithm of room versions 2 to 11 (v2) and of version 12 (v2.1). */
 import type { EventNumber } from '../numbers.js'
+import type { RoomEvent } from '../room-event.js'
 import type { RoomVersionRules } from '../room-versions.js'
 import { iterativeAuthChecks } from './iterative-auth-checks.js'
 import { mainlineOrdering } from './mainline-ordering.js'
@@ -14,11 +15,10 @@ export function resolveV2(rules: RoomVersionRules, sets: ConflictedSets, event: 
     ...sets.authDifference,
     ...sets.conflictedSubgraph,
   ])
-  const create = sets.unconflicted('m.room.create', '')
   const checking = {
     rules,
     event,
-    create: create === undefined ? undefined : event(create).event,
+    createOfRoom: rules.roomIdIsCreateHash ? createOfRoom(sets, event) : undefined,
     // v2–v11: starting from the unconflicted state map. Since v12: starting from an empty state map.
     initial: rules.stateResolution === 'v2' ? sets.unconflicted : () => undefined,
   }
@@ -31,7 +31,7 @@ export function resolveV2(rules: RoomVersionRules, sets: ConflictedSets, event: 
     fullConflictedSet,
     event,
   )
-  const powerEvents = reverseTopologicalPowerOrdering(rules, checking.create, x, event)
+  const powerEvents = reverseTopologicalPowerOrdering(rules, checking.createOfRoom, x, event)
 
   // 2. Apply the iterative auth checks algorithm to the list of events from the previous step to get a partially resolved
   //    state.
@@ -54,6 +54,13 @@ export function resolveV2(rules: RoomVersionRules, sets: ConflictedSets, event: 
     if (sets.unconflicted(type, stateKey ?? '') !== undefined) resolved.delete(key)
   }
   return resolved
+}
+
+/** Also where a peer told a state that lacks it: it is one event all the same, the one the room id names. */
+function createOfRoom(sets: ConflictedSets, event: Events): RoomEvent | undefined {
+  const isCreate = (number: EventNumber) => event(number).event.type === 'm.room.create'
+  const number = sets.unconflicted('m.room.create', '') ?? sets.conflicted.find(isCreate)
+  return number === undefined ? undefined : event(number).event
 }
 
 /**

@@ -146,8 +146,7 @@ class Player {
   /** The branch goes on in a state with an older event of some key, or without it. */
   private tell(at: number, { value }: Step): void {
     const { ids, get } = this.room
-    if (ids.length < 2) return
-    const { event } = get(ids[1 + (value % (ids.length - 1))]!)
+    const { event } = get(ids[value % ids.length]!)
     const state = new Map(this.branches[at]).set(keyOf(event.type, event.stateKey!), event.eventId)
     if (value % 7 === 0) state.delete(keyOf(event.type, event.stateKey!))
     this.branches[at] = state
