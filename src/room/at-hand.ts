@@ -6,8 +6,8 @@ import type { Stores } from '../store/stores.js'
 import type { Arrival } from './arrival.js'
 
 export interface AtHand {
-  /** By event id. Events that are not here are absent. */
-  readonly events: ReadonlyMap<string, StoredEvent>
+  /** By event id; undefined: it was asked for and is not here. What is taken in on the way is added. */
+  readonly events: Map<string, StoredEvent | undefined>
   /** By event id: accepted redactions that wait for it. */
   readonly redactions: ReadonlyMap<string, readonly StoredEvent[]>
   /** Events that accepted events name as prev events. */
@@ -26,7 +26,7 @@ export async function gather(stores: Stores, room: RoomNumber, arrivals: readonl
     waitingFor(stores, room, own),
     missedAsPrevEvents(stores, room, own),
   ])
-  return { events, redactions, missed }
+  return { events: new Map([...own, ...named].map((id) => [id, events.get(id)])), redactions, missed }
 }
 
 async function waitingFor(

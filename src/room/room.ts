@@ -129,6 +129,8 @@ export class Room implements RoomLane {
   /** The events of `pending`, by number and by id. */
   private readonly pendingNumbers = new Map<EventNumber, StoredEvent>()
   private readonly pendingIds = new Map<string, PendingEntry>()
+  /** Those of `pending` with an event that names others which we do not hold. */
+  private readonly incomplete = new Set<PendingEntry>()
   private packer: SegmentPacker
   /** Segments taken from the packer and not committed; the first `handedOut` of them went with the batch under way. */
   private uncommitted = new Map<number, Uint8Array>()
@@ -375,10 +377,12 @@ export class Room implements RoomLane {
     }
     this.pendingHead = after
     this.heads.set(entry, after)
-    for (const { stored } of events) {
+    for (const { stored, received } of events) {
+      if (received?.waitsFor !== undefined || (received?.missingPrevEvents.length ?? 0) > 0) this.incomplete.add(entry)
       this.pendingNumbers.set(stored.number, stored)
       this.pendingIds.set(stored.event.eventId, entry)
     }
+    if (entry instanceof ArrivalEntry) entry.atHand!.events.set(first.event.eventId, first)
   }
 
   /** The head after each pending entry, to become the committed one. */
@@ -420,7 +424,9 @@ export class Room implements RoomLane {
   private admitContext(context: BuildContext, atHand: AtHand): AdmitContext {
     return {
       ...context,
-      held: (eventId) => this.pendingById(eventId) ?? atHand.events.get(eventId) ?? this.eventById(eventId),
+      held: (eventId) =>
+        this.pendingById(eventId) ??
+        (atHand.events.has(eventId) ? atHand.events.get(eventId) : this.eventById(eventId)),
       redactionsOf: (eventId) => [...(atHand.redactions.get(eventId) ?? []), ...this.pendingRedactionsOf(eventId)],
       isMissed: (eventId) => atHand.missed.has(eventId) || this.isMissedByPending(eventId),
     }
@@ -432,13 +438,15 @@ export class Room implements RoomLane {
   }
 
   private pendingRedactionsOf(eventId: string): StoredEvent[] {
-    return this.pending.flatMap((entry) =>
+    if (this.incomplete.size === 0) return []
+    return [...this.incomplete].flatMap((entry) =>
       entry.events.flatMap(({ received, stored }) => (received?.waitsFor === eventId ? [stored] : [])),
     )
   }
 
   private isMissedByPending(eventId: string): boolean {
-    return this.pending.some((entry) =>
+    if (this.incomplete.size === 0) return false
+    return [...this.incomplete].some((entry) =>
       entry.events.some(
         ({ received, stored }) => stored.fate === 'accepted' && received?.missingPrevEvents.includes(eventId),
       ),
@@ -498,6 +506,7 @@ export class Room implements RoomLane {
       const entries = this.pending.filter((entry) => !isSettled(entry))
       this.pendingNumbers.clear()
       this.pendingIds.clear()
+      this.incomplete.clear()
       for (const entry of entries) {
         entry.change = undefined
         // What is made of a draft now is another event.
@@ -533,6 +542,7 @@ export class Room implements RoomLane {
     }
     this.handedOut = []
     const written = new Set<RoomEntry>(entries)
+    for (const entry of this.incomplete) if (written.has(entry)) this.incomplete.delete(entry)
     for (const entry of entries) {
       for (const { stored, redaction } of entry.change?.events ?? []) {
         this.pendingNumbers.delete(stored.number)
@@ -558,6 +568,7 @@ export class Room implements RoomLane {
   }
 
   private forget(entry: PendingEntry): void {
+    this.incomplete.delete(entry)
     if (!this.pending.includes(entry)) return
     this.pending = this.pending.filter((other) => other !== entry)
     for (const { stored } of entry.events) {

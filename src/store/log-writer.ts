@@ -348,8 +348,9 @@ export class LogWriter {
     await client.connect().catch((cause: unknown) => {
       throw new NotConnected('could not connect to the database', { cause })
     })
+    // A plan that was made while a table was small is kept for a while: it must not be to read the whole of it.
     await client.query(
-      `set idle_in_transaction_session_timeout = '2s'; set lock_timeout = 0; set application_name = 'hearth log writer'`,
+      `set idle_in_transaction_session_timeout = '2s'; set lock_timeout = 0; set enable_seqscan = off; set application_name = 'hearth log writer'`,
     )
     // What others wrote while we were away, and what we wrote without hearing the answer.
     this.client = client

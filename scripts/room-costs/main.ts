@@ -1,0 +1,31 @@
+/**
+ * `npm run room-costs`: what the room engine costs on rooms that are large or made to hurt, straight on a Postgres of the
+ * tests, without HTTP.
+ *
+ *     npm run room-costs                   all of it
+ *     npm run room-costs -- inbound        only what the name begins with
+ */
+import { loadavg } from 'node:os'
+import { makeDatabase } from '../../test/support/make-database.js'
+import { testRooms } from '../../test/support/rooms.js'
+import { startTestPostgres } from '../../test/support/test-cluster.js'
+import { inboundManyRooms, inboundOneRoom } from './inbound.js'
+import type { Costs } from './costs.js'
+
+const measurements: Readonly<Record<string, (costs: Costs) => Promise<string>>> = {
+  'inbound: one room': inboundOneRoom,
+  'inbound: 100 rooms': inboundManyRooms,
+}
+
+const wanted = process.argv.slice(2)
+const cluster = await startTestPostgres()
+for (const [name, measure] of Object.entries(measurements)) {
+  if (wanted.length > 0 && !wanted.some((prefix) => name.startsWith(prefix))) continue
+  const database = await makeDatabase()
+  const engine = await testRooms(database, { cacheMb: 256 })
+  const figure = await measure({ engine, database })
+  console.log(`${name.padEnd(50)} ${figure}   (load ${loadavg()[0]!.toFixed(1)})`)
+  await engine.close()
+  await database.drop()
+}
+await cluster.stop()
