@@ -10,7 +10,7 @@ import { authorize, checkAuthEvents } from '../../../src/protocol/authorization/
 import type { RoomEvent } from '../../../src/protocol/room-event.js'
 import type { RoomVersionRules } from '../../../src/protocol/room-versions.js'
 import { type Verdict, allow } from '../../../src/protocol/verdict.js'
-import { resolveNaively } from './interim.js'
+import { resolveNaively } from '../../protocol/state-resolution/naive.js'
 
 /** Event ids by `keyOf(type, stateKey)`. */
 export type LabState = ReadonlyMap<string, string>
