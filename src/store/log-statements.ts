@@ -1,6 +1,6 @@
 /**
  * The statements of one batch of the log writer: one for each table family that the batch touches, each for all its rows.
- * Rows travel as one JSON text a statement. Strings that may hold U+0000 travel as hex, since Postgres' JSON refuses it;
+ * Rows travel as one JSON text a statement, the texts of events beside it. Strings that may hold U+0000 travel as hex, since Postgres' JSON refuses it;
  * the text of an event does not hold it, being JSON itself.
  */
 import type { QueryConfig } from 'pg'
@@ -89,27 +89,41 @@ const newRooms = (batch: Batch) =>
     ),
   )
 
-const newEvents = (events: readonly NewEvent[]) =>
-  over(
-    'log-events',
-    `with input as materialized (
-       select * from json_to_recordset($1) as x (
-         room int, event bigint, event_id text, type text, state_key bigint, sender text, origin_server_ts bigint,
-         depth bigint, position bigint, prev_events bigint[], auth_events bigint[], auth_depth int, state_before bigint,
-         state_after bigint, replaces bigint, fate smallint, reason text, notify_count bigint, highlight_count bigint,
-         anchor bigint, minor int, redacted_by bigint, body text)
-     ), texts as (
-       insert into event_text (room, event, body) select room, event, body from input
-     )
-     insert into event (
-       room, event, event_id, type, state_key, sender, origin_server_ts, depth, position, anchor, minor, prev_events,
-       auth_events, auth_depth, state_before, state_after, replaces, fate, reason, notify_count, highlight_count, redacted_by)
-     select room, event, event_id, decode(type, 'hex'), state_key, sender, origin_server_ts, depth, position, anchor, minor,
-       prev_events, auth_events, auth_depth, state_before, state_after, replaces, fate, reason, notify_count, highlight_count,
-       redacted_by
-     from input`,
-    events.flatMap((event) => (event.received?.promoted === true ? [] : [eventRow(event)])),
-  )
+/** Stands between texts of events, which are JSON and so have no control characters. */
+const SEPARATOR = '\u001e'
+
+/** The texts travel beside the rows: as strings in JSON they would be escaped, and read, a second time. */
+function newEvents(events: readonly NewEvent[]): QueryConfig | undefined {
+  const written = events.filter((event) => event.received?.promoted !== true)
+  if (written.length === 0) return undefined
+  return {
+    name: 'log-events',
+    text: `
+      with input as materialized (
+        select * from rows from (
+          json_to_recordset($1) as (
+            room int, event bigint, event_id text, type text, state_key bigint, sender text, origin_server_ts bigint,
+            depth bigint, position bigint, prev_events bigint[], auth_events bigint[], auth_depth int, state_before bigint,
+            state_after bigint, replaces bigint, fate smallint, reason text, notify_count bigint, highlight_count bigint,
+            anchor bigint, minor int, redacted_by bigint),
+          string_to_table($2, e'\\x1e')
+        ) as x (
+          room, event, event_id, type, state_key, sender, origin_server_ts, depth, position, prev_events, auth_events,
+          auth_depth, state_before, state_after, replaces, fate, reason, notify_count, highlight_count, anchor, minor,
+          redacted_by, body)
+      ), texts as (
+        insert into event_text (room, event, body) select room, event, body from input
+      )
+      insert into event (
+        room, event, event_id, type, state_key, sender, origin_server_ts, depth, position, anchor, minor, prev_events,
+        auth_events, auth_depth, state_before, state_after, replaces, fate, reason, notify_count, highlight_count, redacted_by)
+      select room, event, event_id, decode(type, 'hex'), state_key, sender, origin_server_ts, depth, position, anchor, minor,
+        prev_events, auth_events, auth_depth, state_before, state_after, replaces, fate, reason, notify_count, highlight_count,
+        redacted_by
+      from input`,
+    values: [JSON.stringify(written.map(eventRow)), written.map(({ stored }) => stored.text).join(SEPARATOR)],
+  }
+}
 
 const eventRow = ({ stored }: NewEvent) => ({
   room: stored.room,
@@ -134,7 +148,6 @@ const eventRow = ({ stored }: NewEvent) => ({
   notify_count: stored.notifyCount,
   highlight_count: stored.highlightCount,
   redacted_by: stored.redactedBy,
-  body: stored.text,
 })
 
 /** Outliers whose state has become known. Their text, ids and edges are what they were. */
