@@ -1,4 +1,5 @@
 import { Kysely, PostgresDialect } from 'kysely'
+import type { Writable } from 'node:stream'
 import pg from 'pg'
 import type { Logger } from '../logger.js'
 import type { Tables } from './tables.js'
@@ -98,6 +99,17 @@ class NamingClient extends pg.Client {
     const query = super.query.bind(this) as (...args: unknown[]) => never
     if (typeof text !== 'string' || !Array.isArray(values) || values.length === 0) return query(...args)
     return query({ name: statementName(text), text, values }, ...rest)
+  }
+}
+
+/** What the task queries goes to the database in one write: a write costs more than what is in it. */
+export function sentTogether<T>(client: pg.Client, task: () => T): T {
+  const { stream } = (client as unknown as { readonly connection: { readonly stream: Writable } }).connection
+  stream.cork()
+  try {
+    return task()
+  } finally {
+    stream.uncork()
   }
 }
 

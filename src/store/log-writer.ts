@@ -24,6 +24,7 @@ import type { EventNumber, Position, RoomNumber, StateReference } from '../proto
 import type { Fact, Membership, NewFact } from './facts.js'
 import type { Log } from './log.js'
 import type { StoredEvent } from './stored-event.js'
+import { sentTogether } from './database.js'
 import { statements, type Batch } from './log-statements.js'
 import { logLock } from './log-tables.js'
 
@@ -380,9 +381,7 @@ export class LogWriter {
 
   private async transaction(client: pg.Client, attempt: Attempt): Promise<void> {
     // Sent together: the second statement's snapshot is taken when the first has the lock.
-    const begun = this.begin(client)
-    const checked = this.check(client, attempt)
-    const [check] = await Promise.all([checked, begun])
+    const [, check] = await sentTogether(client, () => Promise.all([this.begin(client), this.check(client, attempt)]))
     attempt.transactionId = check.xid
     await settleDuplicates(attempt, check.done)
     await this.rebuildMoved(attempt, check)
@@ -391,9 +390,12 @@ export class LogWriter {
       await client.query('rollback')
       return
     }
-    const sent = statements(batch).map((statement) => client.query(statement))
+    const queries = statements(batch)
     attempt.commitSent = true
-    const commit = client.query('commit')
+    const [sent, commit] = sentTogether(client, () => [
+      queries.map((statement) => client.query(statement)),
+      client.query('commit'),
+    ])
     const results = await Promise.allSettled(sent)
     const failure = results.find((result) => result.status === 'rejected')
     const committed = await settled(commit)
