@@ -41,6 +41,8 @@ export interface RoomDeps {
 abstract class PendingEntry extends RoomEntry {
   /** Of its events, in the order in which they are made. */
   numbers: EventNumber[] = []
+  /** The head with it, to become the committed one. */
+  after: BuildingHead | undefined
 
   get events(): readonly NewEvent[] {
     return this.change?.events ?? []
@@ -376,7 +378,7 @@ export class Room implements RoomLane {
       created: created && { roomId: this.roomId, version: created.version, creationEvent: first.number },
     }
     this.pendingHead = after
-    this.heads.set(entry, after)
+    entry.after = after
     for (const { stored, received } of events) {
       if (received?.waitsFor !== undefined || (received?.missingPrevEvents.length ?? 0) > 0) this.incomplete.add(entry)
       this.pendingNumbers.set(stored.number, stored)
@@ -384,9 +386,6 @@ export class Room implements RoomLane {
     }
     if (entry instanceof ArrivalEntry) entry.atHand!.events.set(first.event.eventId, first)
   }
-
-  /** The head after each pending entry, to become the committed one. */
-  private readonly heads = new WeakMap<RoomEntry, BuildingHead>()
 
   private letGo(): void {
     this.view.release()
@@ -553,7 +552,7 @@ export class Room implements RoomLane {
           stores.events.redact(target, { by: stored.number, event, text })
         }
       }
-      this.committedHead = this.heads.get(entry) ?? this.committedHead
+      if (entry instanceof PendingEntry && entry.after !== undefined) this.committedHead = entry.after
     }
     this.pending = this.pending.filter((entry) => !written.has(entry) && !isSettled(entry))
   }
