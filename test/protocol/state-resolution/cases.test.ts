@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals'
 import { ExactNumber, type JsonObject } from '../../../src/protocol/json.js'
-import { keyOf, type NaiveState } from './naive.js'
+import { keyOf, type Enlarging, type NaiveState } from './naive.js'
 import { PlainRoom, type PlainDraft } from './plain-room.js'
 
 const alice = '@alice:one.example'
@@ -264,6 +264,32 @@ describe('the resets that MSC4297 tells of', () => {
   it('problem B: version 12 replays what lies between and has the last levels', () => {
     const { resolved, last } = problemB('12')
     expect(resolved).toEqual(last)
+  })
+})
+
+describe('what is reached from a power event through events outside the full conflicted set', () => {
+  /**
+   * Bob's later profile is under the levels Bob made, and these under the ban of Carol; a state in which the earlier profile
+   * is back is told. The levels are in both states, and are not of the full conflicted set unless by the subgraph.
+   */
+  const nameOfBob = (version: string, enlarging: Enlarging) => {
+    const room = new Room(version, { events: { [POWER]: 50 } })
+    const named = (name: string, ts: number) => room.branch({ ...join(bob, name), ts })
+    const [earlier, later] = [named('earlier', 100), named('later', 200)]
+    const common = room.after(later, levels(bob, room.levelsWith({ events: { [POWER]: 50 }, ban: 40 })), join(dave))
+    const states = [told(room.after(common, ban(alice, carol)), earlier, MEMBER, bob), common]
+    const resolved = room.naively(states, enlarging)
+    expect(enlarging === 'whole-chain' ? resolved : room.merged(...states)).toEqual(resolved)
+    return room.content(resolved, MEMBER, bob)?.['displayname']
+  }
+
+  it('is ordered with the power events by the letter, and not by servers that are known, before version 12', () => {
+    expect(nameOfBob('11', 'whole-chain')).toBe('earlier')
+    expect(nameOfBob('11', 'through-the-set')).toBe('later')
+  })
+
+  it('makes no difference in version 12, where the conflicted state subgraph has what lies between', () => {
+    expect(nameOfBob('12', 'through-the-set')).toBe(nameOfBob('12', 'whole-chain'))
   })
 })
 

@@ -80,6 +80,16 @@ describe.each(roomVersionNames)('state resolution of room version %s', (version)
   })
 })
 
+it('comes to the same in version 12, whichever way the auth chains of power events are read', () => {
+  const check = (script: Script) =>
+    play('12', script, (room, states) => {
+      const resolved = room.naively(states, 'through-the-set')
+      expect(sorted(resolved)).toEqual(sorted(room.naively(states, 'whole-chain')))
+      return resolved
+    })
+  fc.assert(fc.property(script, check), { seed, numRuns: runs })
+})
+
 describe('the rooms that were generated', () => {
   afterAll(() => console.info('state resolution:', met))
 
