@@ -10,11 +10,16 @@ import { makeDatabase } from '../../test/support/make-database.js'
 import { testRooms } from '../../test/support/rooms.js'
 import { startTestPostgres } from '../../test/support/test-cluster.js'
 import { inboundManyRooms, inboundOneRoom } from './inbound.js'
+import { largeRoom, manyConflicts } from './resolution.js'
+import { forkAndMerge } from './storage.js'
 import type { Costs } from './costs.js'
 
 const measurements: Readonly<Record<string, (costs: Costs) => Promise<string>>> = {
   'inbound: one room': inboundOneRoom,
   'inbound: 100 rooms': inboundManyRooms,
+  'resolution: two branches of 1,000 conflicts': manyConflicts,
+  'resolution: 100 conflicts among 50,000 members': largeRoom,
+  'storage: a fork and a merge every 10 events': forkAndMerge,
 }
 
 const wanted = process.argv.slice(2)

@@ -43,20 +43,56 @@ export async function loadAuthEdges(
 export interface AuthChild {
   readonly event: EventNumber
   readonly stateKey: StateKeyNumber
+  readonly authEvents: readonly EventNumber[]
 }
 
-/** State events with an auth edge to one of these, at most `limit`. Uncommitted events are not among them. */
+/**
+ * All state events with an auth edge to one of these; undefined when there are more than `most`. Uncommitted events are not
+ * among them.
+ */
+export async function allAuthChildren(
+  { db }: Stores,
+  room: RoomNumber,
+  events: readonly EventNumber[],
+  most: number,
+): Promise<AuthChild[] | undefined> {
+  const { rows } = await sql<{ event: EventNumber; state_key: StateKeyNumber; auth_events: EventNumber[] }>`
+    with standing as materialized (
+      select room, event, state_key, auth_events from event
+      where auth_events && ${[...events]}::bigint[] and state_key is not null
+    )
+    select event, state_key, auth_events from standing where room = ${room} limit ${most + 1}
+  `.execute(db)
+  if (rows.length > most) return undefined
+  return rows.map((row) => ({ event: row.event, stateKey: row.state_key, authEvents: row.auth_events }))
+}
+
+/** State events with an auth edge to one of these, at most `limit` of each. Uncommitted events are not among them. */
 export async function authChildren(
   { db }: Stores,
   room: RoomNumber,
   events: readonly EventNumber[],
   limit: number,
-): Promise<AuthChild[]> {
-  const { rows } = await sql<{ event: EventNumber; state_key: StateKeyNumber }>`
-    select event, state_key from event
-    where auth_events && ${[...events]}::bigint[] and state_key is not null and room = ${room} limit ${limit}
+): Promise<Map<EventNumber, AuthChild[]>> {
+  const { rows } = await sql<{
+    parent: EventNumber
+    event: EventNumber
+    state_key: StateKeyNumber
+    auth_events: EventNumber[]
+  }>`
+    select parent, child.* from unnest(${[...events]}::bigint[]) as parent, lateral (
+      -- materialized: planned as if all were wanted, which is by the index of auth edges; only so many are fetched
+      with standing as materialized (
+        select room, event, state_key, auth_events from event where auth_events @> array[parent] and state_key is not null
+      )
+      select event, state_key, auth_events from standing where room = ${room} limit ${limit}
+    ) as child
   `.execute(db)
-  return rows.map((row) => ({ event: row.event, stateKey: row.state_key }))
+  const children = new Map<EventNumber, AuthChild[]>(events.map((event) => [event, []]))
+  for (const { parent, event, state_key, auth_events } of rows) {
+    children.get(parent)!.push({ event, stateKey: state_key, authEvents: auth_events })
+  }
+  return children
 }
 
 /** The power levels events that these stand on, and those on which those stand, at most `limit`, in one statement. */

@@ -22,8 +22,6 @@ import { Heap } from '../../protocol/state-resolution/heap.js'
 import type { AuthGraph } from './auth-graph.js'
 import type { Budget } from './limits.js'
 
-export type IsEntry = (events: readonly AuthChild[]) => Promise<boolean>
-
 /** `sets`: the conflicted events of each state. */
 export async function candidates(
   graph: AuthGraph,
@@ -69,48 +67,54 @@ export async function candidates(
   return found
 }
 
-/**
- * Those of the candidates that the auth chain of an unconflicted entry holds. `isEntry` says whether one of the events is
- * one.
- */
+/** Events looked at first of those that stand on one. */
+const FEW = 16
+
+/** Those of the candidates that the auth chain of an unconflicted entry holds. `entriesAmong` says which events are such. */
 export async function reachedFrom(
   graph: AuthGraph,
   found: ReadonlySet<EventNumber>,
-  isEntry: IsEntry,
+  entriesAmong: (events: readonly AuthChild[]) => Promise<readonly AuthChild[]>,
   budget: Budget,
 ): Promise<Set<EventNumber>> {
   const reached = new Set<EventNumber>()
-  // The deepest first: what it stands on is reached with it.
-  const open = [...found].sort((a, b) => graph.get(b).authDepth - graph.get(a).authDepth)
-  for (const candidate of open) {
-    if (reached.has(candidate)) continue
-    if (await isReached(graph, candidate, isEntry, budget)) addChain(graph, candidate, found, reached)
+  /** All that stands on a candidate, as far as it was seen, with what it stands on. */
+  const above = new Map<EventNumber, readonly EventNumber[]>()
+  for (const candidate of found) above.set(candidate, graph.get(candidate).authEvents)
+  let front = [...found]
+  // Nearly always one of the first few is an entry: join rules, say, on which thousands of members stand.
+  let limit = FEW
+  while (front.length > 0) {
+    const byParent = await graph.children(front, limit)
+    const children = [...byParent.values()].flat()
+    budget.spend(new Set(children).size)
+    for (const { authEvents } of await entriesAmong(children)) addChains(above, authEvents, reached)
+    const open = new Set<EventNumber>()
+    for (const [parent, ofParent] of byParent) {
+      if (reached.has(parent)) continue
+      if (ofParent.length === limit) open.add(parent)
+      for (const { event, authEvents } of ofParent) {
+        if (above.has(event)) continue
+        above.set(event, authEvents)
+        open.add(event)
+      }
+    }
+    limit = [...byParent.values()].some((ofParent) => ofParent.length === limit) ? limit * 8 : FEW
+    front = [...open]
   }
   return reached
 }
 
-/** Walks up from one candidate, a frontier at a time. */
-async function isReached(graph: AuthGraph, candidate: EventNumber, isEntry: IsEntry, budget: Budget): Promise<boolean> {
-  const seen = new Set([candidate])
-  for (let front = [candidate]; front.length > 0;) {
-    const children = await graph.children(front, budget.left + 1)
-    budget.spend(children.length)
-    if (await isEntry(children)) return true
-    front = []
-    for (const { event } of children) {
-      if (seen.has(event)) continue
-      seen.add(event)
-      front.push(event)
-    }
-  }
-  return false
-}
-
-function addChain(graph: AuthGraph, from: EventNumber, within: ReadonlySet<EventNumber>, into: Set<EventNumber>): void {
-  const open = [from]
+function addChains(
+  above: ReadonlyMap<EventNumber, readonly EventNumber[]>,
+  from: readonly EventNumber[],
+  into: Set<EventNumber>,
+): void {
+  const open = [...from]
   for (let number = open.pop(); number !== undefined; number = open.pop()) {
-    if (into.has(number)) continue
+    const authEvents = above.get(number)
+    if (authEvents === undefined || into.has(number)) continue
     into.add(number)
-    for (const authEvent of graph.get(number).authEvents) if (within.has(authEvent)) open.push(authEvent)
+    open.push(...authEvents)
   }
 }

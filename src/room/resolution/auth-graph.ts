@@ -1,8 +1,17 @@
 /** Auth edges at hand: of uncommitted events from the view, of the others from memory, and loaded by whole frontiers. */
 import type { EventNumber } from '../../protocol/numbers.js'
-import { authChildren, loadAuthEdges, type AuthChild, type AuthEdges } from '../../store/auth-chains.js'
+import {
+  allAuthChildren,
+  authChildren,
+  loadAuthEdges,
+  type AuthChild,
+  type AuthEdges,
+} from '../../store/auth-chains.js'
 import type { StateView } from '../../store/state-view.js'
 import type { Stores } from '../../store/stores.js'
+
+const MANY = 40
+const MOST_CHILDREN = 4_000
 
 export class AuthGraph {
   private readonly held = new Map<EventNumber, AuthEdges>()
@@ -35,14 +44,24 @@ export class AuthGraph {
     if (lost !== undefined) throw new Error(`event ${lost} of room ${this.view.room} is not there`)
   }
 
-  /** State events that name one of these as an auth event. */
-  async children(numbers: readonly EventNumber[], limit: number): Promise<AuthChild[]> {
-    const named = new Set(numbers)
-    const uncommitted = this.view
-      .uncommittedEvents()
-      .flatMap(({ number, stateKey, authEvents }) =>
-        stateKey !== undefined && authEvents.some((one) => named.has(one)) ? [{ event: number, stateKey }] : [],
-      )
-    return [...uncommitted, ...(await authChildren(this.stores, this.view.room, numbers, limit))]
+  /** State events that name one of these as an auth event, by what they name: at most `limit` of each, and the uncommitted. */
+  async children(numbers: readonly EventNumber[], limit: number): Promise<Map<EventNumber, AuthChild[]>> {
+    const children =
+      (await this.allChildren(numbers)) ?? (await authChildren(this.stores, this.view.room, numbers, limit))
+    for (const { number, stateKey, authEvents } of this.view.uncommittedEvents()) {
+      if (stateKey === undefined) continue
+      for (const one of authEvents) children.get(one)?.push({ event: number, stateKey, authEvents })
+    }
+    return children
+  }
+
+  /** Of many, mostly few stand on each: one look into the index is quicker than one for each. undefined: there are too many. */
+  private async allChildren(numbers: readonly EventNumber[]): Promise<Map<EventNumber, AuthChild[]> | undefined> {
+    if (numbers.length < MANY) return undefined
+    const all = await allAuthChildren(this.stores, this.view.room, numbers, MOST_CHILDREN)
+    if (all === undefined) return undefined
+    const children = new Map<EventNumber, AuthChild[]>(numbers.map((number) => [number, []]))
+    for (const child of all) for (const one of child.authEvents) children.get(one)?.push(child)
+    return children
   }
 }

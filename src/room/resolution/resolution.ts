@@ -3,7 +3,7 @@ import type { EventNumber, StateKeyNumber, StateReference } from '../../protocol
 import type { RoomVersionRules } from '../../protocol/room-versions.js'
 import { keysAskedFor, stateMapKey } from '../../protocol/state-resolution/index.js'
 import { lookUpMany } from '../../protocol/state-trie.js'
-import { powerLevelsBefore } from '../../store/auth-chains.js'
+import { powerLevelsBefore, type AuthChild } from '../../store/auth-chains.js'
 import { whenLoaded } from '../../store/missing.js'
 import { stateKeyOf } from '../../store/state-keys.js'
 import type { StateView } from '../../store/state-view.js'
@@ -15,6 +15,9 @@ import { conflictedSubgraph } from './conflicted-subgraph.js'
 import { conflictsOf, isConflict, type Conflicts } from './conflicts.js'
 import type { Budget } from './limits.js'
 import type { PlainSets, ResolutionWorker } from './worker.js'
+
+/** Events read with one statement: parsing them holds up everybody, for some 5 ms. */
+const AT_A_TIME = 200
 
 export class Resolution {
   private readonly events = new Map<EventNumber, StoredEvent>()
@@ -60,9 +63,8 @@ export class Resolution {
     const authDifference =
       rules.stateResolution === 'v1' ? new Set<EventNumber>() : await candidates(graph, perState, budget)
     if (authDifference.size > 0) {
-      const isEntry = (events: readonly { stateKey: StateKeyNumber; event: EventNumber }[]) =>
-        this.hasEntry(states[0]!, differing, events)
-      for (const number of await reachedFrom(graph, authDifference, isEntry, budget)) authDifference.delete(number)
+      const entriesAmong = (events: readonly AuthChild[]) => this.entriesAmong(states[0]!, differing, events)
+      for (const number of await reachedFrom(graph, authDifference, entriesAmong, budget)) authDifference.delete(number)
     }
     const subgraph =
       rules.stateResolution === 'v2.1' ? await conflictedSubgraph(graph, conflicted, budget) : new Set<EventNumber>()
@@ -78,15 +80,15 @@ export class Resolution {
     }
   }
 
-  /** Whether one of the events is in all the states. */
-  private async hasEntry(
+  /** Those of the events that are in all the states. */
+  private async entriesAmong(
     state: StateReference,
     differing: Conflicts,
-    events: readonly { stateKey: StateKeyNumber; event: EventNumber }[],
-  ): Promise<boolean> {
+    events: readonly AuthChild[],
+  ): Promise<readonly AuthChild[]> {
     const keys = new Set(events.map(({ stateKey }) => stateKey).filter((key) => !differing.has(key)))
     const found = await whenLoaded(() => this.view.run(lookUpMany(this.view.segments, state, keys)))
-    return events.some(({ stateKey, event }) => found.get(stateKey) === event)
+    return events.filter(({ stateKey, event }) => found.get(stateKey) === event)
   }
 
   /** Of the unconflicted state map what the core will ask for. */
@@ -136,9 +138,11 @@ export class Resolution {
 
   private async load(numbers: Iterable<EventNumber>): Promise<void> {
     const wanted = [...new Set(numbers)].filter((number) => !this.events.has(number))
-    if (wanted.length === 0) return
-    await whenLoaded(() => this.view.haveEvents(wanted))
-    for (const number of wanted) this.events.set(number, this.view.event(number))
+    for (let i = 0; i < wanted.length; i += AT_A_TIME) {
+      const some = wanted.slice(i, i + AT_A_TIME)
+      await whenLoaded(() => this.view.haveEvents(some))
+      for (const number of some) this.events.set(number, this.view.event(number))
+    }
   }
 }
 
