@@ -85,21 +85,23 @@ export async function reachedFrom(
   // Nearly always one of the first few is an entry: join rules, say, on which thousands of members stand.
   let limit = FEW
   while (front.length > 0) {
-    const byParent = await graph.children(front, limit)
+    const { byParent, cut } = await graph.children(front, limit)
     const children = [...byParent.values()].flat()
     budget.spend(new Set(children).size)
     for (const { authEvents } of await entriesAmong(children)) addChains(above, authEvents, reached)
+    // It may have been found to be reached before it was known that it stands on this one too.
+    for (const { event, authEvents } of children) if (reached.has(event)) addChains(above, authEvents, reached)
     const open = new Set<EventNumber>()
     for (const [parent, ofParent] of byParent) {
       if (reached.has(parent)) continue
-      if (ofParent.length === limit) open.add(parent)
+      if (cut.has(parent)) open.add(parent)
       for (const { event, authEvents } of ofParent) {
         if (above.has(event)) continue
         above.set(event, authEvents)
         open.add(event)
       }
     }
-    limit = [...byParent.values()].some((ofParent) => ofParent.length === limit) ? limit * 8 : FEW
+    limit = cut.size > 0 ? limit * 8 : FEW
     front = [...open]
   }
   return reached

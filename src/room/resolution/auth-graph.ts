@@ -13,6 +13,12 @@ import type { Stores } from '../../store/stores.js'
 const MANY = 40
 const MOST_CHILDREN = 4_000
 
+export interface Children {
+  readonly byParent: ReadonlyMap<EventNumber, readonly AuthChild[]>
+  /** Of these there may be more than were asked for. */
+  readonly cut: ReadonlySet<EventNumber>
+}
+
 export class AuthGraph {
   private readonly held = new Map<EventNumber, AuthEdges>()
 
@@ -44,15 +50,16 @@ export class AuthGraph {
     if (lost !== undefined) throw new Error(`event ${lost} of room ${this.view.room} is not there`)
   }
 
-  /** State events that name one of these as an auth event, by what they name: at most `limit` of each, and the uncommitted. */
-  async children(numbers: readonly EventNumber[], limit: number): Promise<Map<EventNumber, AuthChild[]>> {
-    const children =
-      (await this.allChildren(numbers)) ?? (await authChildren(this.stores, this.view.room, numbers, limit))
+  /** State events that name one of these as an auth event: at most `limit` of each, and the uncommitted. */
+  async children(numbers: readonly EventNumber[], limit: number): Promise<Children> {
+    const whole = await this.allChildren(numbers)
+    const byParent = whole ?? (await authChildren(this.stores, this.view.room, numbers, limit))
+    const cut = new Set(numbers.filter((number) => whole === undefined && byParent.get(number)!.length === limit))
     for (const { number, stateKey, authEvents } of this.view.uncommittedEvents()) {
       if (stateKey === undefined) continue
-      for (const one of authEvents) children.get(one)?.push({ event: number, stateKey, authEvents })
+      for (const one of authEvents) byParent.get(one)?.push({ event: number, stateKey, authEvents })
     }
-    return children
+    return { byParent, cut }
   }
 
   /** Of many, mostly few stand on each: one look into the index is quicker than one for each. undefined: there are too many. */
