@@ -45,7 +45,7 @@ export interface LabDraft {
 export interface LabRoomOptions {
   readonly version?: string
   readonly creator?: string
-  /** Of versions whose ids do not follow from the create event. */
+  /** Rooms of one name and version have one id; when not given, each room has a name of its own. */
   readonly name?: string
   readonly create?: JsonObject
   /** Beside the creator at 100, where the version lets creators stand there. */
@@ -268,19 +268,27 @@ export class Branch {
   }
 }
 
+let rooms = 0
+
 /** A room with its create event, the creator's join, power levels, join rules and members. */
 export function labRoom(options: LabRoomOptions = {}): Branch {
   const {
     version = '11',
     creator = alice,
-    name = 'laboratory',
+    name = `laboratory${++rooms}`,
     levels = {},
     joinRules = { join_rule: 'public' },
   } = options
   const rules = rulesOf(version)
   if (rules === undefined) throw new Error(`there is no room version ${version}`)
   const room = new Branch(new Workshop(rules, name, creator), [])
-  const create = { room_version: version, ...(rules.creatorInCreateContent ? { creator } : {}), ...options.create }
+  const create = {
+    room_version: version,
+    ...(rules.creatorInCreateContent ? { creator } : {}),
+    // Of versions whose room ids follow from the create event, too, each is another room.
+    ...(rules.roomIdIsCreateHash ? { 'org.example.name': name } : {}),
+    ...options.create,
+  }
   room.event(creator, { type: 'm.room.create', stateKey: '', content: create })
   room.join(creator)
   room.levels(creator, room.levelsWith(levels))
