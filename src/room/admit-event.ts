@@ -20,7 +20,7 @@ import { change } from '../protocol/state-trie.js'
 import { allow, reject, type Verdict } from '../protocol/verdict.js'
 import type { NewEvent } from '../store/log-writer.js'
 import type { Fate, StoredEvent } from '../store/stored-event.js'
-import { EventsUnknown, type Arrival } from './arrival.js'
+import { EventsUnknown, targetOf, type Arrival } from './arrival.js'
 import { remembering, type BuildContext, type BuildingHead, type Built } from './build-event.js'
 import {
   attentionTo,
@@ -260,11 +260,12 @@ function redactionsWith(
   const left = by === undefined || stored.redactedBy !== undefined ? undefined : redactionOf(context.rules, stored)
   const redacted =
     left === undefined ? stored : { ...stored, event: left.event, text: left.text, redactedBy: by!.number }
-  if (stored.fate !== 'accepted' || event.redacts === undefined || stored.stateBefore === undefined) {
+  const targetId = targetOf(event)
+  if (stored.fate !== 'accepted' || targetId === undefined || stored.stateBefore === undefined) {
     return { redacted, redaction: undefined, waitsFor: undefined }
   }
-  const target = context.held(event.redacts)
-  if (target === undefined) return { redacted, redaction: undefined, waitsFor: event.redacts }
+  const target = context.held(targetId)
+  if (target === undefined) return { redacted, redaction: undefined, waitsFor: targetId }
   const isToApply = target.redactedBy === undefined && applies(context, stored, target)
   return { redacted, redaction: isToApply ? redactionOf(context.rules, target) : undefined, waitsFor: undefined }
 }

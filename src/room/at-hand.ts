@@ -3,7 +3,7 @@ import { sql } from 'kysely'
 import type { EventNumber, RoomNumber } from '../protocol/numbers.js'
 import type { StoredEvent } from '../store/stored-event.js'
 import type { Stores } from '../store/stores.js'
-import type { Arrival } from './arrival.js'
+import { targetOf, type Arrival } from './arrival.js'
 
 export interface AtHand {
   /** By event id; undefined: it was asked for and is not here. What is taken in on the way is added. */
@@ -16,11 +16,9 @@ export interface AtHand {
 
 export async function gather(stores: Stores, room: RoomNumber, arrivals: readonly Arrival[]): Promise<AtHand> {
   const own = arrivals.map(({ event }) => event.eventId)
-  const named = arrivals.flatMap(({ event }) => [
-    ...event.prevEvents,
-    ...event.authEvents,
-    ...(event.redacts === undefined ? [] : [event.redacts]),
-  ])
+  const named = arrivals.flatMap(({ event }) =>
+    [...event.prevEvents, ...event.authEvents].concat(targetOf(event) ?? []),
+  )
   const [events, redactions, missed] = await Promise.all([
     stores.events.byIds(room, [...new Set([...own, ...named])]),
     waitingFor(stores, room, own),
