@@ -91,13 +91,14 @@ function isTimestamp(value: Json | undefined): boolean {
 const isDepth = (depth: Json | undefined): boolean =>
   depth instanceof ExactNumber
     ? /^[0-9]+$/.test(depth.text) && BigInt(depth.text) < 2n ** 63n
-    : typeof depth === 'number' && Number.isInteger(depth) && depth >= 0 && depth <= largestInt64
+    : typeof depth === 'number' && Number.isInteger(depth) && depth >= 0 && depth < 2 ** 63
 
-/** The largest double that an integer of 64 bits can hold. */
-const largestInt64 = 2 ** 63 - 1024
-
-/** What is beyond it by rounding is as large as it can be: order is kept, and the database takes it. */
-const int64Of = (value: Json | undefined): number => Math.max(-largestInt64, Math.min(numberOf(value)!, largestInt64))
+/**
+ * What is beyond it is as large as it can be: our arithmetic and the database's columns hold no more. Only in v1 does
+ * anything but our own pages depend on a depth, and servers there refuse such depths by now (see `MAX_DEPTH`).
+ */
+const safeIntegerOf = (value: Json | undefined): number =>
+  Math.max(-Number.MAX_SAFE_INTEGER, Math.min(numberOf(value)!, Number.MAX_SAFE_INTEGER))
 
 function problemOfReferences(
   rules: RoomVersionRules,
@@ -155,8 +156,8 @@ export function roomEventOf(rules: RoomVersionRules, pdu: JsonObject, eventId = 
     sender: own(pdu, 'sender') as string,
     stateKey: ownString(pdu, 'state_key'),
     content,
-    originServerTs: int64Of(own(pdu, 'origin_server_ts')),
-    depth: int64Of(own(pdu, 'depth')),
+    originServerTs: safeIntegerOf(own(pdu, 'origin_server_ts')),
+    depth: safeIntegerOf(own(pdu, 'depth')),
     prevEvents: referencesOf(rules, pdu, 'prev_events'),
     authEvents: referencesOf(rules, pdu, 'auth_events'),
     redacts: type === 'm.room.redaction' ? ownString(rules.redactsInContent ? content : pdu, 'redacts') : undefined,

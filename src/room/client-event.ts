@@ -3,7 +3,8 @@
  * which differs between them, is added to it.
  * https://spec.matrix.org/v1.19/client-server-api/#room-event-format
  */
-import type { JsonObject } from '../protocol/json.js'
+import { canonicalJson } from '../protocol/canonical-json.js'
+import type { Json, JsonObject } from '../protocol/json.js'
 import type { RoomVersionRules } from '../protocol/room-versions.js'
 import type { StoredEvent } from '../store/stored-event.js'
 import type { VisibleEvent } from './gate.js'
@@ -34,7 +35,7 @@ export function clientEvent(
 
 /** Without the closing brace. */
 function sharedText(rules: RoomVersionRules, { event }: StoredEvent): string {
-  const shared: Record<string, unknown> = {
+  const shared: Record<string, Json> = {
     type: event.type,
     sender: event.sender,
     content: contentFor(rules, event.redacts, event.content),
@@ -44,8 +45,12 @@ function sharedText(rules: RoomVersionRules, { event }: StoredEvent): string {
   if (event.stateKey !== undefined) shared['state_key'] = event.stateKey
   // Clients that know only one of the two places find `redacts` there.
   if (event.redacts !== undefined) shared['redacts'] = event.redacts
-  return JSON.stringify(shared).slice(0, -1)
+  return jsonText(rules, shared).slice(0, -1)
 }
+
+/** Numbers as they were signed. `JSON.stringify`, which is faster, writes `1.0` as `1` and rounds large integers. */
+const jsonText = (rules: RoomVersionRules, value: JsonObject): string =>
+  rules.strictCanonicalJson ? JSON.stringify(value) : canonicalJson(value, 'any')
 
 const contentFor = (rules: RoomVersionRules, redacts: string | undefined, content: JsonObject): JsonObject =>
   redacts === undefined || rules.redactsInContent || Object.hasOwn(content, 'redacts')
@@ -64,7 +69,7 @@ function unsignedText(
   if (transactionId !== undefined) text += `,"transaction_id":${JSON.stringify(transactionId)}`
   if (replaced !== undefined) {
     text += `,"replaces_state":${JSON.stringify(replaced.event.eventId)}`
-    text += `,"prev_content":${JSON.stringify(replaced.event.content)},"prev_sender":${JSON.stringify(replaced.event.sender)}`
+    text += `,"prev_content":${jsonText(rules, replaced.event.content)},"prev_sender":${JSON.stringify(replaced.event.sender)}`
   }
   if (redactedBecause !== undefined) {
     text += `,"redacted_because":${clientEvent(rules, redactedBecause, {}, options)}`

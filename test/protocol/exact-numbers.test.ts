@@ -193,8 +193,7 @@ describe('an event of room version 4 full of such numbers', () => {
   it('has a depth and a time that the database takes', () => {
     const { depth, originServerTs } = roomEventOf(rules('4'), pdu)
     expect(originServerTs).toBe(1700000000000)
-    expect(BigInt(JSON.stringify(depth))).toBeLessThan(2n ** 63n)
-    expect(depth).toBeGreaterThan(2 ** 62)
+    expect(depth).toBe(Number.MAX_SAFE_INTEGER)
   })
 })
 
@@ -227,8 +226,7 @@ describe.each(fields)('%s', (_sentence, key, source, isValid) => {
     expect(checkPduFormat(rules('6'), event).allowed).toBe(false)
     if (isValid) {
       const { depth, originServerTs } = roomEventOf(rules('5'), event)
-      for (const number of [depth, originServerTs])
-        expect(BigInt.asIntN(64, BigInt(JSON.stringify(number)))).toBe(BigInt(JSON.stringify(number)))
+      for (const number of [depth, originServerTs]) expect(Number.isSafeInteger(number)).toBe(true)
     }
   })
 })

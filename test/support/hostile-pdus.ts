@@ -3,7 +3,7 @@
  * (test/protocol/hostile-pdus.test.ts) and sent through the whole of inbound (test/room/hostile-pdus.test.ts).
  *
  * In the room of the table Alice and Bob of one.example and Carol of two.example are joined, Dave of two.example was
- * banned, and Alice alone has power. Carol's server is the hostile one: it signs whatever it likes, in its own name only.
+ * banned, and Alice alone has power. Either server is hostile in some of the rows, and signs what it likes in its own name.
  */
 import { canonicalJson } from '../../src/protocol/canonical-json.js'
 import type { Json, JsonObject } from '../../src/protocol/json.js'
@@ -41,6 +41,8 @@ export interface HostileRoom {
 export interface HostilePdu {
   readonly sentence: string
   readonly fate: HostileFate | ((version: number) => HostileFate | undefined)
+  /** Through inbound, where that knows less than the rules are told here. */
+  readonly inbound?: HostileFate
   /** The JSON text that comes. */
   make(room: HostileRoom): string
 }
@@ -48,9 +50,10 @@ export interface HostilePdu {
 export const fateIn = ({ fate }: HostilePdu, version: string): HostileFate | undefined =>
   typeof fate === 'string' ? fate : fate(Number(version))
 
-export function hostileRoom(version: string): HostileRoom {
-  const make = (name: string) => labRoom({ version, name, create: { name }, members: [bob, carol, dave] })
-  const [room, other] = [make('hostile'), make('elsewhere')]
+/** `name` tells apart rooms that are in one database. `members` join beside those of the table. */
+export function hostileRoom(version: string, name = 'hostile', members: readonly string[] = []): HostileRoom {
+  const make = (name: string) => labRoom({ version, name, create: { name }, members: [bob, carol, dave, ...members] })
+  const [room, other] = [make(name), make(`${name}-elsewhere`)]
   const beforeBan = room.tips
   room.ban(alice, dave)
   const rejected = room.attempt(carol, {
@@ -88,6 +91,9 @@ interface Making {
   /** Afterwards. */
   readonly tamper?: (text: string, room: HostileRoom) => string
 }
+
+/** An event of another room is not to be had in this one: what stands on it is never decided, and so never shown. */
+const undecided = (hostile: HostilePdu): HostilePdu => ({ ...hostile, inbound: 'staged' })
 
 const forged =
   ({ sender = carol, draft = message, change = (pdu) => pdu, signedBy, tamper = (text) => text }: Making) =>
@@ -193,6 +199,13 @@ const create = (sender: string, keys: Readonly<Record<string, Json | undefined>>
     ...keys,
   }),
 })
+
+const redacting = (redacts: string) => () => ({ type: 'm.room.redaction', redacts })
+
+const everyKey = (value: Json): JsonObject =>
+  Object.fromEntries(
+    ['name', 'topic', 'alias', 'alt_aliases', 'join_rule', 'history_visibility', 'allow'].map((key) => [key, value]),
+  )
 
 const nested = (depth: number): string => `${'['.repeat(depth)}${']'.repeat(depth)}`
 
@@ -432,19 +445,23 @@ export const hostilePdus: readonly HostilePdu[] = [
     'rejected',
     auth((events, { rejected }) => replace(events, rejected)),
   ),
-  row(
-    'auth events of another room',
-    'rejected',
-    auth((_events, { room, other }) => [
-      ...(room.rules.createInAuthEvents ? [stateOf(other, 'm.room.create')] : []),
-      stateOf(other, 'm.room.power_levels'),
-      stateOf(other, 'm.room.member', carol),
-    ]),
+  undecided(
+    row(
+      'auth events of another room',
+      'rejected',
+      auth((_events, { room, other }) => [
+        ...(room.rules.createInAuthEvents ? [stateOf(other, 'm.room.create')] : []),
+        stateOf(other, 'm.room.power_levels'),
+        stateOf(other, 'm.room.member', carol),
+      ]),
+    ),
   ),
-  row(
-    'auth events of its room, and one of another',
-    'rejected',
-    auth((events, { other }) => replace(events, stateOf(other, 'm.room.power_levels'))),
+  undecided(
+    row(
+      'auth events of its room, and one of another',
+      'rejected',
+      auth((events, { other }) => replace(events, stateOf(other, 'm.room.power_levels'))),
+    ),
   ),
   row(
     'no m.room.create among its auth events',
@@ -543,4 +560,51 @@ export const hostilePdus: readonly HostilePdu[] = [
     sender: alice,
     draft: { type: 'm.room.redaction', content: { redacts: { a: 1 } } },
   }),
+  row('the redaction of an id that has NUL', until(2, 'rejected', 'accepted'), {
+    draft: redacting('$a\0:two.example'),
+  }),
+  row('the redaction of an id of 60,000 bytes', until(2, 'rejected', 'accepted'), {
+    draft: redacting(`$${'a'.repeat(60_000)}`),
+  }),
+
+  // State that this server keeps apart, with what a column of text has no place for
+  ...[
+    ['m.room.name', { name: '\0' }],
+    ['m.room.topic', { topic: '\0' }],
+    ['m.room.avatar', { url: '\0' }],
+    ['m.room.canonical_alias', { alias: '#\0:one.example' }],
+    ['m.room.join_rules', { join_rule: '\0' }],
+    ['m.room.history_visibility', { history_visibility: '\0' }],
+    ['m.room.guest_access', { guest_access: '\0' }],
+    ['m.room.encryption', { algorithm: '\0' }],
+    ['m.room.tombstone', { replacement_room: '\0', body: '\0' }],
+    ['m.room.server_acl', { allow: '\0', deny: [1, '\0'] }],
+    ['m.room.policy', { via: '\0' }],
+  ].map(([type, content]) =>
+    row(`${type as string} with NUL`, 'accepted', {
+      sender: alice,
+      draft: { type: type as string, stateKey: '', content: content as JsonObject },
+    }),
+  ),
+  ...[
+    'm.room.name',
+    'm.room.topic',
+    'm.room.canonical_alias',
+    'm.room.join_rules',
+    'm.room.history_visibility',
+  ].flatMap((type) =>
+    [60_000, 0].map((length) =>
+      row(`${type} with ${length > 0 ? 'strings of 60,000 bytes' : 'what are no strings'}`, 'accepted', {
+        sender: alice,
+        draft: { type, stateKey: '', content: everyKey(length > 0 ? 'a'.repeat(length / 10) : { a: [1] }) },
+      }),
+    ),
+  ),
+  row('a joined user with a name that has NUL', 'accepted', {
+    draft: member(carol, 'join', { displayname: '\0', avatar_url: '\0', reason: '\0' }),
+  }),
+  row('the invite of an id that has NUL', 'accepted', { sender: alice, draft: member('@\0:two.example', 'invite') }),
+  row('the invite of what is no user', 'accepted', { sender: alice, draft: member('nobody', 'invite') }),
+  row('the invite of nothing', 'accepted', { sender: alice, draft: member('', 'invite') }),
+  row('the ban of a user of nowhere', 'accepted', { sender: alice, draft: member('@nowhere', 'ban') }),
 ]
