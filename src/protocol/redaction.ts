@@ -1,3 +1,4 @@
+import { fitsId } from './identifiers.js'
 import { isObject, own, ownString, type Json, type JsonObject } from './json.js'
 import type { RoomVersionRules } from './room-versions.js'
 
@@ -91,3 +92,7 @@ function pick(object: JsonObject, keys: readonly string[]): JsonObject {
   }
   return kept
 }
+
+/** The event a redaction names, if what it names can be an event at all: peers write there what they like. */
+export const targetOf = ({ redacts }: { readonly redacts: string | undefined }): string | undefined =>
+  redacts !== undefined && fitsId(redacts) && !redacts.includes('\u0000') ? redacts : undefined

@@ -15,12 +15,13 @@
  */
 import { authorize, checkAuthEvents, powerLevels, redactionApplies } from '../protocol/authorization/index.js'
 import type { EventNumber, StateReference } from '../protocol/numbers.js'
+import { targetOf } from '../protocol/redaction.js'
 import type { RoomEvent } from '../protocol/room-event.js'
 import { change } from '../protocol/state-trie.js'
 import { allow, reject, type Verdict } from '../protocol/verdict.js'
 import type { NewEvent } from '../store/log-writer.js'
 import type { Fate, StoredEvent } from '../store/stored-event.js'
-import { EventsUnknown, targetOf, type Arrival } from './arrival.js'
+import { EventsUnknown, type Arrival } from './arrival.js'
 import { remembering, type BuildContext, type BuildingHead, type Built } from './build-event.js'
 import {
   attentionTo,

@@ -2,7 +2,6 @@
  * Events of other servers, as they are handed to a room: checked for format, signatures and hashes (checks 1 to 3 on
  * receipt of a PDU), and with all they stand on at hand. src/room/inbound brings them so far, and loads what they miss.
  */
-import { fitsId } from '../protocol/identifiers.js'
 import type { RoomEvent } from '../protocol/room-event.js'
 import type { EventNumber, Position } from '../protocol/numbers.js'
 import type { Verdict } from '../protocol/verdict.js'
@@ -30,10 +29,6 @@ export interface Arrival {
   /** The row of `staged_pdu` that is deleted in the same transaction. */
   readonly staged?: number
 }
-
-/** The event a redaction names, if what it names can be an event at all: peers write there what they like. */
-export const targetOf = ({ redacts }: RoomEvent): string | undefined =>
-  redacts !== undefined && fitsId(redacts) && !redacts.includes('\u0000') ? redacts : undefined
 
 export type Received =
   | { readonly kind: 'stored'; readonly event: StoredEvent }

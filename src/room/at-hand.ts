@@ -1,9 +1,10 @@
 /** What the database holds of the events that arrivals name: three statements for all that come together. */
 import { sql } from 'kysely'
 import type { EventNumber, RoomNumber } from '../protocol/numbers.js'
+import { targetOf } from '../protocol/redaction.js'
 import type { StoredEvent } from '../store/stored-event.js'
 import type { Stores } from '../store/stores.js'
-import { targetOf, type Arrival } from './arrival.js'
+import type { Arrival } from './arrival.js'
 
 export interface AtHand {
   /** By event id; undefined: it was asked for and is not here. What is taken in on the way is added. */

@@ -8,6 +8,7 @@ import { parseExactJson } from '../protocol/strict-json.js'
 import type { JsonObject } from '../protocol/json.js'
 import type { EventNumber, Position, RoomNumber } from '../protocol/numbers.js'
 import { roomEventOf } from '../protocol/pdu.js'
+import { targetOf } from '../protocol/redaction.js'
 import type { LogTables } from './log-tables.js'
 import type { Memory } from './memory.js'
 import type { RoomNames } from './room-names.js'
@@ -143,7 +144,7 @@ export class Events {
   async readRedacted(redactions: readonly StoredEvent[]): Promise<void> {
     if (redactions.length === 0) return
     const rooms = redactions.map(({ room }) => room)
-    const targets = redactions.map(({ event }) => event.redacts ?? '')
+    const targets = redactions.map(({ event }) => targetOf(event) ?? '')
     const { rows } = await sql<EventRow>`
       select event.*, event_text.body from event join event_text using (room, event)
       where (event.room, event.event_id) in (select * from unnest(${rooms}::int[], ${targets}::text[]))

@@ -560,7 +560,7 @@ export const hostilePdus: readonly HostilePdu[] = [
     sender: alice,
     draft: { type: 'm.room.redaction', content: { redacts: { a: 1 } } },
   }),
-  row('the redaction of an id that has NUL', until(2, 'rejected', 'accepted'), {
+  row('the redaction of an id that has NUL', 'accepted', {
     draft: redacting('$a\0:two.example'),
   }),
   row('the redaction of an id of 60,000 bytes', until(2, 'rejected', 'accepted'), {
