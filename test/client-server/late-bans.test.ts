@@ -8,7 +8,7 @@ import { startTestHomeserver, type TestUser } from '../support/homeserver.js'
 /** A moderator of another server bans somebody who joined meanwhile: the ban arrives by another branch than the join. */
 
 const homeserver = await startTestHomeserver()
-const { rooms, stores } = homeserver.services
+const { rooms } = homeserver.services
 const alice = await homeserver.user('alice')
 const bob = await homeserver.user('bob')
 const zoe = '@zoe:elsewhere.test'

@@ -45,8 +45,8 @@ export async function candidates(
     new Set([...numbers].flatMap((number) => graph.get(number).authEvents))
 
   const conflicted = new Set(sets.flat())
-  await graph.load(conflicted)
-  await graph.load(authEventsOf(conflicted))
+  await budget.waitFor(graph.load(conflicted))
+  await budget.waitFor(graph.load(authEventsOf(conflicted)))
   for (const [index, set] of sets.entries()) {
     for (const number of set)
       for (const authEvent of graph.get(number).authEvents) reach(authEvent, 1n << BigInt(index))
@@ -61,7 +61,7 @@ export async function candidates(
       found.add(number)
     }
     const { authEvents } = graph.get(number)
-    await graph.load(authEvents)
+    await budget.waitFor(graph.load(authEvents))
     for (const authEvent of authEvents) reach(authEvent, reachedBy)
   }
   return found
@@ -85,10 +85,10 @@ export async function reachedFrom(
   // Nearly always one of the first few is an entry: join rules, say, on which thousands of members stand.
   let limit = FEW
   while (front.length > 0) {
-    const { byParent, cut } = await graph.children(front, limit)
+    const { byParent, cut } = await budget.waitFor(graph.children(front, limit))
     const children = [...byParent.values()].flat()
     budget.spend(new Set(children).size)
-    for (const { authEvents } of await entriesAmong(children)) addChains(above, authEvents, reached)
+    for (const { authEvents } of await budget.waitFor(entriesAmong(children))) addChains(above, authEvents, reached)
     // It may have been found to be reached before it was known that it stands on this one too.
     for (const { event, authEvents } of children) if (reached.has(event)) addChains(above, authEvents, reached)
     const open = new Set<EventNumber>()

@@ -14,14 +14,14 @@ export async function conflictedSubgraph(
   conflicted: ReadonlySet<EventNumber>,
   budget: Budget,
 ): Promise<Set<EventNumber>> {
-  await graph.load(conflicted)
+  await budget.waitFor(graph.load(conflicted))
   let floor = Infinity
   for (const number of conflicted) floor = Math.min(floor, graph.get(number).authDepth)
   const below = new Set(conflicted)
   for (let front: EventNumber[] = [...conflicted]; front.length > 0;) {
     budget.spend(front.length)
     const next = new Set(front.flatMap((number) => graph.get(number).authEvents))
-    await graph.load(next)
+    await budget.waitFor(graph.load(next))
     front = [...next].filter((number) => !below.has(number) && graph.get(number).authDepth > floor)
     for (const number of front) below.add(number)
   }

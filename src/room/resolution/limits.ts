@@ -5,6 +5,7 @@
 export interface ResolutionLimits {
   /** Of one walk. */
   readonly events: number
+  /** Of its own work: what it waits for a busy database, and for other rooms, says nothing about the graph. */
   readonly milliseconds: number
 }
 
@@ -17,7 +18,7 @@ export class ResolutionTooCostly extends Error {
 /** What is left of the limits for one resolution. */
 export class Budget {
   #events = 0
-  readonly #deadline: number
+  #deadline: number
 
   constructor(
     private readonly limits: ResolutionLimits,
@@ -39,6 +40,16 @@ export class Budget {
     }
     if (this.now() > this.#deadline) {
       throw new ResolutionTooCostly(`a resolution takes longer than ${this.limits.milliseconds} ms`)
+    }
+  }
+
+  /** Time that does not count. */
+  async waitFor<T>(answer: Promise<T>): Promise<T> {
+    const before = this.now()
+    try {
+      return await answer
+    } finally {
+      this.#deadline += this.now() - before
     }
   }
 }

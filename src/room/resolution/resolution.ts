@@ -35,7 +35,7 @@ export class Resolution {
 
   /** What makes the first of the states, which all differ, the resolved state. */
   async of(states: readonly StateReference[]): Promise<[StateKeyNumber, EventNumber | undefined][]> {
-    const differing = await conflictsOf(this.view, states)
+    const differing = await this.budget.waitFor(conflictsOf(this.view, states))
     const conflicts = new Map([...differing].filter(([, values]) => isConflict(this.rules, values)))
     const sets = await this.setsOf(states, conflicts, differing)
     const resolved = await this.worker.resolve(this.rules, sets, this.events)
@@ -101,13 +101,15 @@ export class Resolution {
       this.rules,
       [...full].map((number) => this.events.get(number)!.event),
     )
-    const numbers = await this.stores.keys.find(asked)
+    const numbers = await this.budget.waitFor(this.stores.keys.find(asked))
     const interned = asked.flatMap((pair) => {
       const key = numbers.get(stateKeyOf(pair))
       return key === undefined || this.isConflicted(differing, key) ? [] : [[stateMapKey(...pair), key] as const]
     })
     const keys = interned.map(([, key]) => key)
-    const found = await whenLoaded(() => this.view.run(lookUpMany(this.view.segments, state, keys)))
+    const found = await this.budget.waitFor(
+      whenLoaded(() => this.view.run(lookUpMany(this.view.segments, state, keys))),
+    )
     const unconflicted = new Map<string, EventNumber>()
     for (const [name, key] of interned) {
       const only = differing.get(key)?.find((value) => value !== undefined)
@@ -130,7 +132,7 @@ export class Resolution {
     const uncommitted = this.view.uncommittedEvents().filter(isPowerLevels)
     const { left } = this.budget
     const from = [...powerLevels, ...uncommitted.flatMap(({ authEvents }) => authEvents)]
-    const line = await powerLevelsBefore(this.stores, this.view.room, from, left + 1)
+    const line = await this.budget.waitFor(powerLevelsBefore(this.stores, this.view.room, from, left + 1))
     this.budget.spend(line.length)
     await this.load([...line, ...uncommitted.map(({ number }) => number)])
     await this.load([...this.events.values()].filter(isPowerLevels).flatMap(({ authEvents }) => authEvents))
@@ -140,7 +142,7 @@ export class Resolution {
     const wanted = [...new Set(numbers)].filter((number) => !this.events.has(number))
     for (let i = 0; i < wanted.length; i += AT_A_TIME) {
       const some = wanted.slice(i, i + AT_A_TIME)
-      await whenLoaded(() => this.view.haveEvents(some))
+      await this.budget.waitFor(whenLoaded(() => this.view.haveEvents(some)))
       for (const number of some) this.events.set(number, this.view.event(number))
     }
   }
