@@ -199,7 +199,7 @@ function moved(
   const kept = before.extremities.filter((event) => !passed.extremities.has(event.number))
   const extremities = isAccepted && !isMissed ? [...kept, stored] : kept
   const isSame = extremities.length === before.extremities.length && kept.length === before.extremities.length
-  // Every extremity of ours was ended by a child that stands on this event alone: it stays, or there would be none.
+  // Whoever missed the event has descendants of its own among the extremities: one is always left.
   if (extremities.length === 0)
     throw new Error(`event ${stored.event.eventId} would leave the room without an extremity`)
   const state = isSame ? before.head.state : context.resolve(extremities.map((event) => event.stateAfter!))
