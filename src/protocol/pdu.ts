@@ -10,6 +10,7 @@ import {
   isUserId,
 } from './identifiers.js'
 import { ExactNumber, isObject, numberOf, own, ownString, type Json, type JsonObject } from './json.js'
+import { redact } from './redaction.js'
 import type { RoomEvent } from './room-event.js'
 import type { RoomVersionRules } from './room-versions.js'
 import { allow, reject, type Verdict } from './verdict.js'
@@ -163,6 +164,13 @@ export function roomEventOf(rules: RoomVersionRules, pdu: JsonObject, eventId = 
     redacts: type === 'm.room.redaction' ? ownString(rules.redactsInContent ? content : pdu, 'redacts') : undefined,
     pdu,
   }
+}
+
+/** What is left of an event that is redacted, and its text. */
+export function redactedEvent(rules: RoomVersionRules, event: RoomEvent): { event: RoomEvent; text: string } {
+  const pdu = redact(rules, event.pdu)
+  const left = { ...roomEventOf(rules, pdu, event.eventId), roomId: event.roomId }
+  return { event: left, text: canonicalJson(pdu, numbersOf(rules)) }
 }
 
 function referencesOf(rules: RoomVersionRules, pdu: JsonObject, key: 'auth_events' | 'prev_events'): readonly string[] {

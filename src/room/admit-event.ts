@@ -17,7 +17,7 @@ import { authorize, checkAuthEvents, powerLevels, redactionApplies } from '../pr
 import type { EventNumber, StateReference } from '../protocol/numbers.js'
 import { targetOf } from '../protocol/redaction.js'
 import type { RoomEvent } from '../protocol/room-event.js'
-import { change } from '../protocol/state-trie.js'
+import { change, emptyState } from '../protocol/state-trie.js'
 import { allow, reject, type Verdict } from '../protocol/verdict.js'
 import type { NewEvent } from '../store/log-writer.js'
 import type { Fate, StoredEvent } from '../store/stored-event.js'
@@ -56,7 +56,7 @@ const judgedBy = (fate: Fate, verdict: Verdict): Judged =>
 export function admitEvent(context: AdmitContext, before: BuildingHead, arrival: Arrival): Built {
   const { event } = arrival
   const outlier = context.held(event.eventId)
-  const authEvents = allHeld(context, 'auth', event.authEvents)
+  const authEvents = authEventsOf(context, event)
   // 4. "Passes authorization rules based on the event's auth events, otherwise it is rejected."
   const byAuthEvents =
     outlier?.fate === 'rejected'
@@ -299,11 +299,11 @@ function stateBeforeOf(context: AdmitContext, before: BuildingHead, arrival: Arr
   const missing = event.prevEvents.filter((id) => context.held(id)?.stateAfter === undefined && !stateAfter?.has(id))
   if (missing.length > 0) throw new EventsUnknown('prev', missing)
   const states = event.prevEvents.map((id) => stateAfterPrev(context, before.head.state, id, stateAfter))
-  return states.length === 0 ? (0 as StateReference) : context.resolve(states)
+  return states.length === 0 ? emptyState : context.resolve(states)
 }
 
-function allHeld(context: AdmitContext, edge: 'auth' | 'prev', ids: readonly string[]): StoredEvent[] {
-  const missing = ids.filter((id) => context.held(id) === undefined)
-  if (missing.length > 0) throw new EventsUnknown(edge, missing)
-  return ids.map((id) => context.held(id)!)
+function authEventsOf(context: AdmitContext, { authEvents }: RoomEvent): StoredEvent[] {
+  const missing = authEvents.filter((id) => context.held(id) === undefined)
+  if (missing.length > 0) throw new EventsUnknown('auth', missing)
+  return authEvents.map((id) => context.held(id)!)
 }

@@ -7,12 +7,9 @@ import { powerLevels } from '../protocol/authorization/index.js'
 import { isUserId, serverNameOf } from '../protocol/identifiers.js'
 import { ownString, type JsonObject } from '../protocol/json.js'
 import type { StateReference } from '../protocol/numbers.js'
-import { roomEventOf } from '../protocol/pdu.js'
+import { redactedEvent } from '../protocol/pdu.js'
 import { defaultVerdict } from '../protocol/push-rules.js'
-import { redact } from '../protocol/redaction.js'
 import type { RoomVersionRules } from '../protocol/room-versions.js'
-import { canonicalJson } from '../protocol/canonical-json.js'
-import { numbersOf } from '../protocol/hashes.js'
 import { difference } from '../protocol/state-trie.js'
 import type { Membership } from '../store/facts.js'
 import type { MembershipChange, NewEvent, RoomSummary } from '../store/log-writer.js'
@@ -135,12 +132,7 @@ type Redaction = NonNullable<NewEvent['redaction']>
 
 /** What is left of an event that is redacted. */
 export function redactionOf(rules: RoomVersionRules, target: StoredEvent): Redaction {
-  const pdu = redact(rules, target.event.pdu)
-  return {
-    target,
-    event: { ...roomEventOf(rules, pdu, target.event.eventId), roomId: target.event.roomId },
-    text: canonicalJson(pdu, numbersOf(rules)),
-  }
+  return { target, ...redactedEvent(rules, target.event) }
 }
 
 /** What a redacted state event said of the room is shown no more. Memberships outlive their redaction. */

@@ -6,14 +6,12 @@
  * Judged from the state before each event, once per distinct state: a page of events has few. An event whose state is not
  * known (an outlier) is shown to nobody. https://spec.matrix.org/v1.19/client-server-api/#room-history-visibility
  */
-import { canonicalJson } from '../protocol/canonical-json.js'
 import { historyVisibilityOf, readabilityOfEvent, type VisibilityAtEvent } from '../protocol/history-visibility.js'
-import { numbersOf } from '../protocol/hashes.js'
 import { serverNameOf } from '../protocol/identifiers.js'
 import { ownString } from '../protocol/json.js'
 import { forbidden, notFound } from '../protocol/matrix-error.js'
+import { redactedEvent } from '../protocol/pdu.js'
 import type { Position, RoomNumber, StateReference } from '../protocol/numbers.js'
-import { redact } from '../protocol/redaction.js'
 import { joins, membershipIn, type Whose } from '../store/memberships.js'
 import { whenLoaded } from '../store/missing.js'
 import type { RoomName } from '../store/room-names.js'
@@ -74,7 +72,7 @@ export class Gate {
     const readable = new Set<StoredEvent>(await this.readable(name, reader, events))
     return events
       .filter((event) => isShown(event, reader))
-      .map((event) => (readable.has(event) ? event.text : redactedText(name, event)))
+      .map((event) => (readable.has(event) ? event.text : redactedEvent(name.rules, event.event).text))
   }
 
   /** @throws MatrixError 404 for an event that is not there, and for one the reader may not see. */
@@ -202,9 +200,6 @@ const isShown = ({ fate, stateBefore }: StoredEvent, { kind }: Reader): boolean 
   stateBefore !== undefined && (fate === 'accepted' || (fate === 'soft-failed' && kind === 'server'))
 
 /** Numbers as they were signed: versions 1 to 5 have more of them. */
-const redactedText = ({ rules }: KnownRoom, { event }: StoredEvent): string =>
-  canonicalJson(redact(rules, event.pdu), numbersOf(rules))
-
 const isMemberOf = (reader: Reader, userId: string): boolean =>
   reader.kind === 'server' ? serverNameOf(userId) === reader.server : userId === reader.userId
 

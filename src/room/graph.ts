@@ -5,7 +5,6 @@ import { change, entries, type StateChange } from '../protocol/state-trie.js'
 import { Missing } from '../store/missing.js'
 import type { StoredEvent } from '../store/stored-event.js'
 import type { AdmitContext } from './admit-event.js'
-import { EventsUnknown } from './arrival.js'
 
 /** So many rejected and soft-failed events in a row are passed; beyond, the event has to wait. */
 const MAX_PASSED = 10_000
@@ -52,7 +51,7 @@ function prevEventsOf(context: AdmitContext, event: StoredEvent, missing: string
   return held.flatMap((prev) => (prev?.stateAfter === undefined ? [] : [prev.number]))
 }
 
-/** The state after a prev event: ours, or the one that was given because we have none. */
+/** The state after a prev event: ours, or the one that was given because we have none. One of them there must be. */
 export function stateAfterPrev(
   context: AdmitContext,
   current: StateReference,
@@ -61,9 +60,7 @@ export function stateAfterPrev(
 ): StateReference {
   const held = context.held(eventId)?.stateAfter
   if (held !== undefined) return held
-  const events = given?.get(eventId)
-  if (events === undefined) throw new EventsUnknown('prev', [eventId])
-  return stateOf(context, current, events)
+  return stateOf(context, current, given!.get(eventId)!)
 }
 
 /** A state of these events, made from one that we have: what both hold is shared. */

@@ -44,6 +44,15 @@ abstract class PendingEntry extends RoomEntry {
   /** The head with it, to become the committed one. */
   after: BuildingHead | undefined
 
+  constructor(
+    lane: RoomLane,
+    /** Given by the change that makes the room. */
+    readonly created: { readonly version: string } | undefined,
+    receivedId?: string,
+  ) {
+    super(lane, receivedId)
+  }
+
   get events(): readonly NewEvent[] {
     return this.change?.events ?? []
   }
@@ -55,13 +64,11 @@ abstract class PendingEntry extends RoomEntry {
 interface BuiltEntry {
   readonly events: readonly NewEvent[]
   readonly after: BuildingHead
-  readonly created?: { readonly version: string }
 }
 
 /** What a room gives to those who build in it. */
 interface Building {
   readonly context: BuildContext
-  readonly view: StateView
   admitContext(atHand: AtHand): AdmitContext
 }
 
@@ -72,14 +79,14 @@ class DraftsEntry extends PendingEntry {
     readonly drafts: readonly Draft[],
     /** Refuses what the rules would allow; asked on the head the change is built on, each time it is built. */
     readonly check: ((state: PendingState) => void) | undefined,
-    readonly created: { readonly version: string } | undefined,
+    created: { readonly version: string } | undefined,
   ) {
-    super(lane)
+    super(lane, created)
   }
 
-  build({ context, view }: Building, before: BuildingHead): BuiltEntry {
+  build({ context }: Building, before: BuildingHead): BuiltEntry {
     this.check?.({
-      stateEvent: (type, key) => view.stateEvent(before.head.state, type, key),
+      stateEvent: (type, key) => context.view.stateEvent(before.head.state, type, key),
       summary: before.summary,
     })
     const events: NewEvent[] = []
@@ -91,7 +98,7 @@ class DraftsEntry extends PendingEntry {
       roomId ??= step.event.stored.event.roomId
       after = { ...step.after, head: { ...step.after.head, version: before.head.version + 1 } }
     }
-    return { events, after, created: this.created }
+    return { events, after }
   }
 }
 
@@ -106,15 +113,15 @@ class ArrivalEntry extends PendingEntry {
     /** undefined: to be gathered anew. */
     public atHand: AtHand | undefined,
     private readonly gather: () => Promise<AtHand>,
-    readonly created: { readonly version: string } | undefined,
+    created: { readonly version: string } | undefined,
   ) {
-    super(lane, arrival.event.eventId)
+    super(lane, created, arrival.event.eventId)
   }
 
   build(room: Building, before: BuildingHead): BuiltEntry {
     if (this.atHand === undefined) throw new Missing(async () => (this.atHand = await this.gather()))
     const { event, after } = admitEvent(room.admitContext(this.atHand), before, this.arrival)
-    return { events: [event], after, created: this.created }
+    return { events: [event], after }
   }
 }
 
@@ -228,8 +235,7 @@ export class Room implements RoomLane {
     created?: { readonly version: string },
   ): Promise<PromiseSettledResult<Received>[]> {
     await this.internKeys(arrivals.map(({ event }) => event))
-    const gathered = () => gather(this.deps.stores, this.room, arrivals)
-    const atHand = await gathered()
+    const atHand = await gather(this.deps.stores, this.room, arrivals)
     const entries = arrivals.map(
       (arrival) =>
         new ArrivalEntry(this, arrival, atHand, () => gather(this.deps.stores, this.room, [arrival]), created),
@@ -241,7 +247,9 @@ export class Room implements RoomLane {
     await this.inTurn(() => this.takeIn(entry))
     if (entry.same !== undefined) {
       await entry.same.done
-      return { kind: 'known', event: entry.same.events[0]!.stored }
+      // Written by it, or by the other process that it found to have been first.
+      const { eventId } = entry.arrival.event
+      return { kind: 'known', event: (await this.deps.stores.events.byIds(this.room, [eventId])).get(eventId)! }
     }
     if (entry.change === undefined) return { kind: 'known', event: this.alreadyHeld(entry)! }
     await entry.done.finally(() => this.forget(entry))
@@ -355,19 +363,14 @@ export class Room implements RoomLane {
   private build(entry: PendingEntry, before: BuildingHead): void {
     const building: StoredEvent[] = []
     this.building = building
-    const built = entry.build(
-      {
-        context: this.context(entry, building),
-        view: this.view,
-        admitContext: (atHand) => this.admitContext(this.context(entry, building), atHand),
-      },
-      before,
-    )
+    const context = this.context(entry, building)
+    const built = entry.build({ context, admitContext: (atHand) => this.admitContext(context, atHand) }, before)
     this.take(entry, before, built)
     this.letGo()
   }
 
-  private take(entry: PendingEntry, before: BuildingHead, { events, after, created }: BuiltEntry): void {
+  private take(entry: PendingEntry, before: BuildingHead, { events, after }: BuiltEntry): void {
+    const { created } = entry
     const first = events[0]!.stored
     this.roomId ??= first.event.roomId
     entry.change = {

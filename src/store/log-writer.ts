@@ -426,9 +426,9 @@ export class LogWriter {
              -- lateral and limited: an index look-up each; as a join it was planned as a scan of the whole table
              lateral (select event from client_transaction where device = d and key = decode(k, 'hex') limit 1) as made
           ) as done,
-          (select json_agg(distinct asked.room) from json_to_recordset($4) as asked (room int, id text, outlier boolean),
+          (select json_agg(distinct asked.room) from json_to_recordset($4) as asked (room int, id text, is_new boolean),
              lateral (
-               select from event where event.room = asked.room and event_id = id and (asked.outlier or anchor is not null) limit 1
+               select from event where event.room = asked.room and event_id = id and (asked.is_new or anchor is not null) limit 1
              ) as written
           ) as held,
           setval('log_position', nextval('log_position') + $3::bigint) as last,
@@ -531,12 +531,12 @@ class Attempt {
   }
 
   /** Of events from other servers that are not built on the head, another process may write the same: who comes second sees it. */
-  receivedEvents(): { room: RoomNumber; id: string; outlier: boolean }[] {
-    const received: { room: RoomNumber; id: string; outlier: boolean }[] = []
+  receivedEvents(): { room: RoomNumber; id: string; is_new: boolean }[] {
+    const received: { room: RoomNumber; id: string; is_new: boolean }[] = []
     for (const [{ room }, entries] of this.byLane) {
       for (const { receivedId, change } of entries) {
         const parts = change?.events[0]?.received
-        if (receivedId !== undefined) received.push({ room, id: receivedId, outlier: parts?.promoted !== true })
+        if (receivedId !== undefined) received.push({ room, id: receivedId, is_new: parts?.promoted !== true })
       }
     }
     return received

@@ -6,13 +6,13 @@
  */
 import { sql, type Kysely } from 'kysely'
 import type { StateKeyNumber } from '../protocol/numbers.js'
+import { stateMapKey } from '../protocol/state-resolution/index.js'
 import type { LogTables } from './log-tables.js'
 import type { Memory } from './memory.js'
 
 export type StateKeyPair = readonly [type: string, stateKey: string]
 
-/** Types and state keys may hold any code point; U+0000 between them would be ambiguous without the length. */
-const cacheKey = ([type, key]: StateKeyPair): string => `${type.length}:${type}${key}`
+const cacheKey = ([type, key]: StateKeyPair): string => stateMapKey(type, key)
 
 export class StateKeys {
   /** Keys being interned right now: one statement for all that wait. */

@@ -14,10 +14,8 @@
  *
  * Staged PDUs, missing events, states and auth chains of peers, backfilled history: all pass here.
  */
-import { canonicalJson } from '../../protocol/canonical-json.js'
-import { contentHashMatches, numbersOf } from '../../protocol/hashes.js'
-import { roomEventOf } from '../../protocol/pdu.js'
-import { redact } from '../../protocol/redaction.js'
+import { contentHashMatches } from '../../protocol/hashes.js'
+import { redactedEvent } from '../../protocol/pdu.js'
 import type { RoomVersionRules } from '../../protocol/room-versions.js'
 import type { Verdict } from '../../protocol/verdict.js'
 import type { Arrival, Received } from '../arrival.js'
@@ -49,12 +47,7 @@ export async function checkPdu(
   if (wrong !== undefined) return drop('signature', wrong)
   if (contentHashMatches(rules, pdu.event.pdu)) return pdu
   counters.redacted++
-  return redacted(rules, pdu)
-}
-
-function redacted(rules: RoomVersionRules, { event, essential }: Pdu): Pdu {
-  const pdu = redact(rules, event.pdu)
-  return { event: roomEventOf(rules, pdu, event.eventId), text: canonicalJson(pdu, numbersOf(rules)), essential }
+  return { ...redactedEvent(rules, pdu.event), essential: pdu.essential }
 }
 
 /** Check 7, where the room has a policy server. */
