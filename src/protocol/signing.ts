@@ -37,6 +37,8 @@ export interface SigningKey {
   readonly publicKey: Uint8Array
   /** 64 bytes. */
   sign(message: Uint8Array): Uint8Array
+  /** For a thread that signs: it does not survive being copied otherwise. */
+  readonly privateKey: KeyObject
 }
 
 /** The key of a 32-byte seed. `version` is `[A-Za-z0-9_]+` and must differ for every key a server ever has. */
@@ -48,6 +50,7 @@ export function signingKeyFromSeed(version: string, seed: Uint8Array): SigningKe
     keyId: `ed25519:${version}`,
     publicKey: nacl.sign.keyPair.fromSeed(Uint8Array.from(seed)).publicKey,
     sign: (message) => signBytes(null, message, key),
+    privateKey: key,
   }
 }
 
@@ -101,29 +104,54 @@ export function verifyEventSignature(
   return verifySignatureOver(pdu, serverName, keyId, publicKey, () => signedText(rules, pdu))
 }
 
+/** An event of ours that lacks only its signature. Its id does not cover that: others can be built on it already. */
+export interface HashedEvent {
+  readonly eventId: string
+  /** What is to be signed: the canonical JSON of the redacted event. */
+  readonly essential: Uint8Array
+  readonly pdu: JsonObject
+  /** Of the event, `hashes` included. */
+  readonly members: CanonicalMember[]
+}
+
+/** `text` is the canonical JSON of the whole event. */
+export interface SignedEvent {
+  readonly pdu: JsonObject
+  readonly text: string
+}
+
 /**
- * Hashes and signs an event of ours. `hashes` and `signatures` of `pdu`, if it has any, are replaced; `unsigned` is kept
- * and not covered. `text` is the canonical JSON of the whole signed event. Every send runs this, so each member is written
- * once and three texts are joined from them. Throws `CanonicalJsonError`.
+ * Hashes an event of ours. `hashes` and `signatures` of `pdu`, if it has any, are replaced; `unsigned` is kept and not
+ * covered. Every send runs this, so each member is written once and three texts are joined from them. Throws
+ * `CanonicalJsonError`.
  */
-export function finishEvent(
-  rules: RoomVersionRules,
-  pdu: JsonObject,
-  serverName: string,
-  key: SigningKey,
-): { pdu: JsonObject; eventId: string; text: string } {
+export function hashEvent(rules: RoomVersionRules, pdu: JsonObject): HashedEvent {
   const members = canonicalMembers(pdu, numbersOf(rules)).filter(({ key }) => key !== 'hashes' && key !== 'signatures')
   const hashes = { sha256: sha256Base64(joinMembers(members.filter(({ key }) => key !== 'unsigned'))) }
   const hashed = insertMember(members, memberOf('hashes', canonicalJson(hashes)))
 
   const essential = Buffer.from(joinMembers(essentialMembers(rules, pdu, hashed)))
-  const signatures = { [serverName]: { [key.keyId]: encodeBase64(key.sign(essential)) } }
+  return { eventId: ownEventId(rules, pdu, essential), essential, pdu: { ...pdu, hashes }, members: hashed }
+}
 
+/** The event with a signature of its `essential` bytes. */
+export function signedBy(hashed: HashedEvent, serverName: string, keyId: string, signature: Uint8Array): SignedEvent {
+  const signatures = { [serverName]: { [keyId]: encodeBase64(signature) } }
   return {
-    pdu: { ...pdu, hashes, signatures },
-    eventId: ownEventId(rules, pdu, essential),
-    text: joinMembers(insertMember(hashed, memberOf('signatures', canonicalJson(signatures)))),
+    pdu: { ...hashed.pdu, signatures },
+    text: joinMembers(insertMember(hashed.members, memberOf('signatures', canonicalJson(signatures)))),
   }
+}
+
+/** Hashes and signs an event of ours. Throws `CanonicalJsonError`. */
+export function finishEvent(
+  rules: RoomVersionRules,
+  pdu: JsonObject,
+  serverName: string,
+  key: SigningKey,
+): SignedEvent & { readonly eventId: string } {
+  const hashed = hashEvent(rules, pdu)
+  return { eventId: hashed.eventId, ...signedBy(hashed, serverName, key.keyId, key.sign(hashed.essential)) }
 }
 
 const memberOf = (key: string, text: string): CanonicalMember => ({ key, text: `"${key}":${text}` })

@@ -15,7 +15,7 @@ import type { DeviceNumber, EventNumber, RoomNumber, StateKeyNumber, StateRefere
 import { checkSize, MAX_DEPTH, MAX_PREV_EVENTS, roomEventOf } from '../protocol/pdu.js'
 import type { RoomEvent } from '../protocol/room-event.js'
 import type { RoomVersionRules } from '../protocol/room-versions.js'
-import { finishEvent, type SigningKey } from '../protocol/signing.js'
+import { hashEvent, signedBy, type HashedEvent, type SignedEvent } from '../protocol/signing.js'
 import { change, emptyState, type SegmentPacker } from '../protocol/state-trie.js'
 import type { Head, NewEvent, RoomSummary } from '../store/log-writer.js'
 import type { StateView } from '../store/state-view.js'
@@ -23,6 +23,7 @@ import type { StoredEvent } from '../store/stored-event.js'
 import type { Stores } from '../store/stores.js'
 import { attentionTo, changesBetween, effectsOf, redactionOf, withoutRedacted, type LookUp } from './consequences.js'
 import type { Draft } from './draft.js'
+import type { OwnSignatures } from './own-signatures.js'
 
 /** A head with what building on it needs at hand. */
 export interface BuildingHead {
@@ -34,13 +35,18 @@ export interface BuildingHead {
   readonly create: StoredEvent | undefined
 }
 
+export interface OwnServer {
+  readonly name: string
+  readonly signatures: OwnSignatures
+}
+
 export interface BuildContext {
   readonly stores: Stores
   readonly room: RoomNumber
   /** undefined only while the create event of a room whose id is its hash is being made. */
   readonly roomId: string | undefined
   readonly rules: RoomVersionRules
-  readonly server: { readonly name: string; readonly key: SigningKey }
+  readonly server: OwnServer
   readonly view: StateView
   readonly packer: SegmentPacker
   readonly now: number
@@ -60,8 +66,13 @@ export interface Built {
   readonly after: BuildingHead
 }
 
+export interface BuiltOwn extends Built {
+  /** When the signature is in the event, as it must be before the event is written. */
+  readonly signed: Promise<void>
+}
+
 /** @throws MatrixError when the rules, or the limits on events, refuse it. */
-export function buildEvent(context: BuildContext, before: BuildingHead, draft: Draft): Built {
+export function buildEvent(context: BuildContext, before: BuildingHead, draft: Draft): BuiltOwn {
   checkLimits(draft)
   const { rules, view } = context
   const { state, prevEvents, others } = standOn(context, before)
@@ -102,18 +113,18 @@ export function buildEvent(context: BuildContext, before: BuildingHead, draft: D
   const stateKey = draft.stateKey === undefined ? undefined : context.internedKey(draft.type, draft.stateKey)
   const stateAfter = stateKey === undefined ? state : view.run(change(context.packer, state, [[stateKey, number]]))
 
-  const finished = finish(context, pdu)
+  const { hashed, unfinished } = finish(context, pdu)
   const event: RoomEvent = {
     ...unsigned,
-    eventId: finished.eventId,
-    roomId: context.roomId ?? roomEventOf(rules, finished.pdu, finished.eventId).roomId,
-    pdu: finished.pdu,
+    eventId: hashed.eventId,
+    roomId: context.roomId ?? roomEventOf(rules, unfinished.pdu, hashed.eventId).roomId,
+    pdu: unfinished.pdu,
   }
   const stored: StoredEvent = {
     number,
     room: context.room,
     event,
-    text: finished.text,
+    text: unfinished.text,
     stateKey,
     position: undefined,
     anchor: undefined,
@@ -171,7 +182,15 @@ export function buildEvent(context: BuildContext, before: BuildingHead, draft: D
       extremities: [...others, stored],
       create: before.create ?? stored,
     },
+    signed: sign(context, hashed, stored),
   }
+}
+
+async function sign({ server }: BuildContext, hashed: HashedEvent, stored: StoredEvent): Promise<void> {
+  const { name, signatures } = server
+  const { pdu, text } = signedBy(hashed, name, signatures.key.keyId, await signatures.sign(hashed.essential))
+  stored.event = { ...stored.event, pdu }
+  stored.text = text
 }
 
 /**
@@ -251,12 +270,19 @@ const references = (rules: RoomVersionRules, events: readonly StoredEvent[]) =>
     ? events.map(({ event }) => event.eventId)
     : events.map(({ event }) => [event.eventId, { sha256: encodeBase64(referenceHash(rules, event.pdu)) }] as const)
 
-function finish({ rules, server }: BuildContext, pdu: JsonObject): ReturnType<typeof finishEvent> {
+/** Stands in the event while its signature is being made. */
+const noSignature = new Uint8Array(64)
+
+function finish(
+  { rules, server }: BuildContext,
+  pdu: JsonObject,
+): { readonly hashed: HashedEvent; readonly unfinished: SignedEvent } {
   try {
-    const finished = finishEvent(rules, pdu, server.name, server.key)
-    const size = checkSize(finished.text)
+    const hashed = hashEvent(rules, pdu)
+    const unfinished = signedBy(hashed, server.name, server.signatures.key.keyId, noSignature)
+    const size = checkSize(unfinished.text)
     if (!size.allowed) throw tooLarge(`The event is ${size.reason}`)
-    return finished
+    return { hashed, unfinished }
   } catch (cause) {
     if (cause instanceof CanonicalJsonError) throw badJson(`content: ${cause.message}`)
     throw cause

@@ -8,6 +8,7 @@ import { createStores, type Stores } from '../store/stores.js'
 import type { Tables } from '../store/tables.js'
 import { Turns } from '../store/turns.js'
 import { Gate } from './gate.js'
+import { OwnSignatures } from './own-signatures.js'
 import { Resolutions } from './resolution/resolutions.js'
 import { Rooms } from './rooms.js'
 
@@ -41,14 +42,22 @@ export async function openRooms(options: RoomEngineOptions): Promise<RoomEngine>
   const stores = createStores(db, options)
   const { log, writer, catchUp, close } = await openLog({ db, stores, connect, logger, patience, pollInterval })
   const resolutions = new Resolutions(stores)
-  const rooms = new Rooms({ stores, writer, turns: new Turns(), resolutions, server, now: options.now ?? Date.now })
+  const signatures = new OwnSignatures(server.key)
+  const rooms = new Rooms({
+    stores,
+    writer,
+    turns: new Turns(),
+    resolutions,
+    server: { name: server.name, signatures },
+    now: options.now ?? Date.now,
+  })
   // Heads follow the log before anybody else hears of new facts: this listener is the first.
   log.subscribe((facts, origin) => {
     if (origin === 'elsewhere') rooms.invalidate(facts.flatMap((fact) => (fact.kind === 'event' ? [fact.room] : [])))
   })
   const closeAll = async () => {
     await close()
-    await resolutions.close()
+    await Promise.all([resolutions.close(), signatures.close()])
   }
   return { stores, log, writer, rooms, gate: new Gate(stores, rooms), catchUp, close: closeAll }
 }

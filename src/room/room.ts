@@ -12,7 +12,6 @@
 import { fitsId } from '../protocol/identifiers.js'
 import type { EventNumber, RoomNumber, StateKeyNumber, StateReference } from '../protocol/numbers.js'
 import type { RoomVersionRules } from '../protocol/room-versions.js'
-import type { SigningKey } from '../protocol/signing.js'
 import { change, FIRST_SEGMENT, SegmentPacker } from '../protocol/state-trie.js'
 import { RoomEntry, type LogWriter, type NewEvent, type RoomLane, type RoomSummary } from '../store/log-writer.js'
 import { Missing, whenLoaded } from '../store/missing.js'
@@ -24,7 +23,7 @@ import type { Turns } from '../store/turns.js'
 import { admitEvent, type AdmitContext } from './admit-event.js'
 import { HeadMoved, type Arrival, type Received } from './arrival.js'
 import { gather, type AtHand } from './at-hand.js'
-import { buildEvent, type BuildContext, type BuildingHead } from './build-event.js'
+import { buildEvent, type BuildContext, type BuildingHead, type OwnServer } from './build-event.js'
 import type { Draft } from './draft.js'
 import type { Resolutions } from './resolution/resolutions.js'
 
@@ -33,7 +32,7 @@ export interface RoomDeps {
   readonly writer: LogWriter
   readonly turns: Turns
   readonly resolutions: Resolutions
-  readonly server: { readonly name: string; readonly key: SigningKey }
+  readonly server: OwnServer
   readonly now: () => number
 }
 
@@ -64,6 +63,7 @@ abstract class PendingEntry extends RoomEntry {
 interface BuiltEntry {
   readonly events: readonly NewEvent[]
   readonly after: BuildingHead
+  readonly signed?: Promise<unknown>
 }
 
 /** What a room gives to those who build in it. */
@@ -90,15 +90,17 @@ class DraftsEntry extends PendingEntry {
       summary: before.summary,
     })
     const events: NewEvent[] = []
+    const signed: Promise<void>[] = []
     let after = before
     let { roomId } = context
     for (const draft of this.drafts) {
       const step = buildEvent({ ...context, roomId }, after, draft)
       events.push(step.event)
+      signed.push(step.signed)
       roomId ??= step.event.stored.event.roomId
       after = { ...step.after, head: { ...step.after.head, version: before.head.version + 1 } }
     }
-    return { events, after }
+    return { events, after, signed: signed.length === 1 ? signed[0]! : Promise.all(signed) }
   }
 }
 
@@ -369,7 +371,7 @@ export class Room implements RoomLane {
     this.letGo()
   }
 
-  private take(entry: PendingEntry, before: BuildingHead, { events, after }: BuiltEntry): void {
+  private take(entry: PendingEntry, before: BuildingHead, { events, after, signed }: BuiltEntry): void {
     const { created } = entry
     const first = events[0]!.stored
     this.roomId ??= first.event.roomId
@@ -382,6 +384,10 @@ export class Room implements RoomLane {
     }
     this.pendingHead = after
     entry.after = after
+    const signing = signed?.then(() => {
+      if (entry.signing === signing) entry.signing = undefined
+    })
+    entry.signing = signing
     for (const { stored, received } of events) {
       if (received?.waitsFor !== undefined || (received?.missingPrevEvents.length ?? 0) > 0) this.incomplete.add(entry)
       this.pendingNumbers.set(stored.number, stored)
@@ -435,8 +441,9 @@ export class Room implements RoomLane {
   }
 
   private pendingById(eventId: string): StoredEvent | undefined {
-    const events = this.pendingIds.get(eventId)?.events
-    return events?.find(({ stored }) => stored.event.eventId === eventId)?.stored
+    const entry = this.pendingIds.get(eventId)
+    if (entry?.signing !== undefined) throw new Missing(() => entry.signing ?? Promise.resolve())
+    return entry?.events.find(({ stored }) => stored.event.eventId === eventId)?.stored
   }
 
   private pendingRedactionsOf(eventId: string): StoredEvent[] {

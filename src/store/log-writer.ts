@@ -125,6 +125,8 @@ export class RoomEntry {
   duplicateOf: EventNumber | undefined
   /** Of a received event: its id, which another process may have written meanwhile. */
   readonly receivedId: string | undefined
+  /** Signatures of its events are being made; undefined once they are there. */
+  signing: Promise<void> | undefined
   readonly done: Promise<void>
   resolve!: () => void
   reject!: (cause: unknown) => void
@@ -385,6 +387,7 @@ export class LogWriter {
     attempt.transactionId = check.xid
     await settleDuplicates(attempt, check.done)
     await this.rebuildMoved(attempt, check)
+    await attempt.signed()
     const batch = attempt.prepare(check.last)
     if (batch.facts.length === 0 && batch.lanes.length === 0) {
       await client.query('rollback')
@@ -516,6 +519,11 @@ class Attempt {
 
   rooms(): RoomNumber[] {
     return [...this.byLane.keys()].map((lane) => lane.room)
+  }
+
+  /** Signatures are made on other threads while a batch gathers and its transaction begins. */
+  async signed(): Promise<void> {
+    for (const entries of this.byLane.values()) for (const { signing } of entries) if (signing !== undefined) await signing
   }
 
   transactions(): { d: number; k: string }[] {
