@@ -2,18 +2,23 @@ import js from '@eslint/js'
 import tseslint from 'typescript-eslint'
 
 /**
- * Arrows point one way: main → homeserver → the APIs and workers → room, sync, accounts → store → protocol.
+ * Arrows point one way: main → homeserver → the APIs and workers → federation → room, sync, accounts → store → protocol.
  * Each folder names what it may not import; everything else is allowed.
  */
+const apis = ['client-server', 'server-server']
+const top = ['homeserver', 'assemble', 'main']
+
 const layers = {
-  protocol: ['store', 'room', 'sync', 'accounts', 'http', 'client-server', 'workers', 'homeserver', 'config', 'main'],
-  store: ['room', 'sync', 'accounts', 'http', 'client-server', 'workers', 'homeserver', 'main'],
-  sync: ['http', 'client-server', 'workers', 'homeserver', 'main'],
-  room: ['sync', 'http', 'client-server', 'workers', 'homeserver', 'main'],
-  accounts: ['room', 'sync', 'http', 'client-server', 'workers', 'homeserver', 'main'],
-  http: ['room', 'sync', 'client-server', 'workers', 'homeserver', 'main'],
-  'client-server': ['workers', 'homeserver', 'main'],
-  workers: ['http', 'client-server', 'homeserver', 'main'],
+  protocol: ['store', 'room', 'sync', 'accounts', 'federation', 'http', ...apis, 'workers', 'config', ...top],
+  store: ['room', 'sync', 'accounts', 'federation', 'http', ...apis, 'workers', ...top],
+  sync: ['federation', 'http', ...apis, 'workers', ...top],
+  room: ['sync', 'federation', 'http', ...apis, 'workers', ...top],
+  accounts: ['room', 'sync', 'federation', 'http', ...apis, 'workers', ...top],
+  federation: ['http', ...apis, 'workers', ...top],
+  http: ['room', 'sync', 'federation', ...apis, 'workers', ...top],
+  'client-server': ['server-server', 'workers', ...top],
+  'server-server': ['client-server', 'workers', ...top],
+  workers: ['http', ...apis, ...top],
 }
 
 const layerRules = Object.entries(layers).map(([folder, forbidden]) => ({

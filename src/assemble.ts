@@ -2,6 +2,7 @@
  * The server without its sockets: what stands on a database, built in the order in which the parts stand on each other.
  * `homeserver.ts` opens the database and listens; the tests do both in their own way.
  */
+import { unauthorized } from './protocol/matrix-error.js'
 import type { Express } from 'express'
 import { AccessTokens } from './accounts/access-tokens.js'
 import { Accounts } from './accounts/accounts.js'
@@ -89,6 +90,7 @@ export async function assemble(parts: Parts): Promise<Assembled> {
   const app = createApp({
     endpoints: routes,
     services,
+    authenticateServer: () => Promise.reject(unauthorized('No other server is known here')),
     authenticate: (token, ip) => accessTokens.authenticate(token, ip),
     rateLimits: config.http.rateLimits,
     trustedProxies: config.http.trustedProxies,

@@ -2,7 +2,7 @@ import express, { type Express } from 'express'
 import type { Logger } from '../logger.js'
 import type { Requester } from '../accounts/requester.js'
 import { ClientAddresses } from './client-address.js'
-import { dispatch } from './dispatch.js'
+import { dispatch, type AuthenticateServer } from './dispatch.js'
 import type { Endpoint } from './endpoint.js'
 import { errorHandler } from './errors.js'
 import { RateLimits } from './rate-limits.js'
@@ -12,6 +12,7 @@ export interface AppOptions<S> {
   readonly endpoints: readonly Endpoint<S>[]
   readonly services: S
   readonly authenticate: (token: string, ip: string) => Requester | Promise<Requester>
+  readonly authenticateServer: AuthenticateServer
   readonly rateLimits: boolean
   readonly trustedProxies: readonly string[]
   readonly shuttingDown: AbortSignal
@@ -32,6 +33,7 @@ export function createApp<S>(options: AppOptions<S>): Express {
     router: new Router(options.endpoints),
     services: options.services,
     authenticate: options.authenticate,
+    authenticateServer: options.authenticateServer,
     rateLimits: new RateLimits(options.rateLimits),
     addresses: new ClientAddresses(options.trustedProxies),
     shuttingDown: options.shuttingDown,

@@ -4,7 +4,7 @@ import type { Requester } from '../accounts/requester.js'
 import { missingToken, notJson } from '../protocol/matrix-error.js'
 import { parseFormBody, parseJsonBody, readBody, type JsonBody } from './body.js'
 import type { ClientAddresses } from './client-address.js'
-import type { Auth, BodyDeclaration, Call, Endpoint } from './endpoint.js'
+import type { Auth, BodyDeclaration, Call, Endpoint, RemoteServer } from './endpoint.js'
 import type { RateLimits } from './rate-limits.js'
 import { preflight, Reply, send } from './reply.js'
 import type { Router } from './router.js'
@@ -15,10 +15,25 @@ export interface DispatchDeps<S> {
   readonly services: S
   /** Throws M_UNKNOWN_TOKEN. Notes that the device was seen at `ip`. */
   readonly authenticate: (token: string, ip: string) => Requester | Promise<Requester>
+  readonly authenticateServer: AuthenticateServer
   readonly rateLimits: RateLimits
   readonly addresses: ClientAddresses
   readonly shuttingDown: AbortSignal
 }
+
+/** What the signature of a request covers, as the specification's "Request Authentication" says. */
+export interface SignedRequest {
+  readonly method: string
+  /** The path and the query as they came, not decoded. */
+  readonly uri: string
+  /** The `Authorization` header. */
+  readonly authorization: string | undefined
+  /** The body as it came, a JSON object; undefined for a request without one. */
+  readonly content: string | undefined
+}
+
+/** Throws 401 M_UNAUTHORIZED. */
+export type AuthenticateServer = (request: SignedRequest) => Promise<RemoteServer>
 
 /** Answers one request, or throws what the error handler turns into an answer. */
 export async function dispatch<S>(deps: DispatchDeps<S>, request: IncomingMessage, response: ServerResponse) {
@@ -28,14 +43,17 @@ export async function dispatch<S>(deps: DispatchDeps<S>, request: IncomingMessag
   const { endpoint, params } = deps.router.find(request.method ?? 'GET', path)
   const ip = deps.addresses.of(request.socket.remoteAddress, header(request, 'x-forwarded-for'))
 
-  const requester = await authenticated(deps, endpoint, tokenOf(request, search), ip)
-  if (endpoint.rateLimit !== undefined) {
-    deps.rateLimits.check(endpoint.rateLimit, requester?.userId ?? addressKey(ip))
-  }
+  const isOfServer = endpoint.auth === 'signed-request'
+  // A signature covers the body: who asks is known when it is read.
+  const signedBody = isOfServer ? await jsonOf(endpoint, request) : undefined
+  const requester = isOfServer
+    ? await authenticatedServer(deps, request, signedBody)
+    : await authenticated(deps, endpoint, tokenOf(request, search), ip)
+  if (endpoint.rateLimit !== undefined) deps.rateLimits.check(endpoint.rateLimit, limitedName(requester, ip))
 
   const readParams = endpoint.readParams(params)
   const query = endpoint.readsQuery ? endpoint.readQuery(search) : {}
-  const body = endpoint.body === undefined ? undefined : await bodyOf(endpoint.body, request)
+  const body = checked(endpoint.body, isOfServer ? signedBody : await jsonOf(endpoint, request))
 
   const call = new RequestCall(request, response, requester, readParams, query, body, ip, deps.shuttingDown)
   const answer = await endpoint.handle(deps.services, call)
@@ -49,6 +67,24 @@ function authenticated<S>(deps: DispatchDeps<S>, endpoint: Endpoint<S>, token: s
   return undefined
 }
 
+function authenticatedServer<S>(
+  deps: DispatchDeps<S>,
+  request: IncomingMessage,
+  body: JsonBody | undefined,
+): Promise<RemoteServer> {
+  return deps.authenticateServer({
+    method: request.method ?? 'GET',
+    uri: request.url ?? '/',
+    authorization: request.headers.authorization,
+    content: body?.text,
+  })
+}
+
+function limitedName(requester: Requester | RemoteServer | undefined, ip: string): string {
+  if (requester === undefined) return addressKey(ip)
+  return 'userId' in requester ? requester.userId : requester.serverName
+}
+
 /** The header counts before the query, which is there for old clients. An empty token is none. */
 function tokenOf(request: IncomingMessage, search: string): string | undefined {
   const bearer = /^bearer +(\S+) *$/i.exec(request.headers.authorization ?? '')?.[1]
@@ -56,8 +92,14 @@ function tokenOf(request: IncomingMessage, search: string): string | undefined {
   return new URLSearchParams(search).get('access_token') || undefined
 }
 
-async function bodyOf(declaration: BodyDeclaration, request: IncomingMessage): Promise<CheckedBody> {
-  const { value, nonCanonicalNumber, text } = parsed(declaration, await readBody(request, declaration.limit))
+/** Undefined when no body is read. */
+async function jsonOf<S>({ body }: Endpoint<S>, request: IncomingMessage): Promise<JsonBody | undefined> {
+  return body === undefined ? undefined : parsed(body, await readBody(request, body.limit))
+}
+
+function checked(declaration: BodyDeclaration | undefined, body: JsonBody | undefined): CheckedBody | undefined {
+  if (declaration === undefined || body === undefined) return undefined
+  const { value, nonCanonicalNumber, text } = body
   return { value: declaration.read(value), nonCanonicalNumber, text }
 }
 
@@ -93,7 +135,7 @@ class RequestCall implements Call<Auth, unknown, unknown, unknown> {
   constructor(
     private readonly request: IncomingMessage,
     private readonly response: ServerResponse,
-    readonly requester: Requester | undefined,
+    readonly requester: Requester | RemoteServer | undefined,
     readonly params: unknown,
     readonly query: unknown,
     body: CheckedBody | undefined,

@@ -18,14 +18,24 @@ export type Auth =
   | 'access-token'
   /** A local user if there is a token; a token that is not known is refused all the same. */
   | 'optional'
+  /** Another server, by its signature on the request: `Authorization: X-Matrix`. */
+  | 'signed-request'
   /** Nobody is looked up; a token that comes along is not read. */
   | 'none'
+
+/** Another server that signed a request. */
+export interface RemoteServer {
+  /** Its name is that of who signed; whatever the body says of its origin is not. */
+  readonly serverName: string
+}
 
 type RequesterOf<A extends Auth> = A extends 'access-token'
   ? Requester
   : A extends 'optional'
     ? Requester | undefined
-    : undefined
+    : A extends 'signed-request'
+      ? RemoteServer
+      : undefined
 
 /** What a handler is told of one request. */
 export interface Call<A extends Auth, P, Q, B> {

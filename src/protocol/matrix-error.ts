@@ -32,6 +32,8 @@ export const badState = (error: string) => new MatrixError(400, 'M_BAD_STATE', e
 export const missingToken = () => new MatrixError(401, 'M_MISSING_TOKEN', 'An access token is required')
 export const unknownToken = () => new MatrixError(401, 'M_UNKNOWN_TOKEN', 'The access token is not known here')
 
+/** Another server's request is not signed as it should be. */
+export const unauthorized = (error: string) => new MatrixError(401, 'M_UNAUTHORIZED', error)
 export const forbidden = (error: string) => new MatrixError(403, 'M_FORBIDDEN', error)
 export const guestAccessForbidden = (error: string) => new MatrixError(403, 'M_GUEST_ACCESS_FORBIDDEN', error)
 export const userDeactivated = () => new MatrixError(403, 'M_USER_DEACTIVATED', 'This account has been deactivated')

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
+import { unauthorized } from '../../src/protocol/matrix-error.js'
 import { connect } from 'node:net'
 import { pino } from 'pino'
 import { Type } from 'typebox'
@@ -106,6 +107,7 @@ beforeAll(async () => {
   const app = createApp({
     endpoints,
     services: { waits },
+    authenticateServer: () => Promise.reject(unauthorized('No other server is known here')),
     authenticate: (token) => {
       if (token === 'secret') return alice
       throw unknownToken()

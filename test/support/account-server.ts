@@ -1,4 +1,5 @@
 import { afterAll } from '@jest/globals'
+import { unauthorized } from '../../src/protocol/matrix-error.js'
 import { AccessTokens } from '../../src/accounts/access-tokens.js'
 import { Accounts } from '../../src/accounts/accounts.js'
 import { InteractiveAuth } from '../../src/accounts/interactive-auth.js'
@@ -55,6 +56,7 @@ export async function accountServer(
   const app = createApp({
     endpoints: routes,
     services,
+    authenticateServer: () => Promise.reject(unauthorized('No other server is known here')),
     authenticate: (token, ip) => accessTokens.authenticate(token, ip),
     rateLimits,
     trustedProxies: ['127.0.0.1'],

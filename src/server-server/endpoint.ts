@@ -1,0 +1,4 @@
+import { endpointsOver } from '../http/endpoint.js'
+import type { ServerServices } from './services.js'
+
+export const endpoint = endpointsOver<ServerServices>()

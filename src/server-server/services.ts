@@ -1,0 +1,19 @@
+import type { Kysely } from 'kysely'
+import type { Config } from '../config.js'
+import type { Gate } from '../room/gate.js'
+import type { Rooms } from '../room/rooms.js'
+import type { ServerIdentity } from '../server-identity.js'
+import type { LogWriter } from '../store/log-writer.js'
+import type { Stores } from '../store/stores.js'
+import type { Tables } from '../store/tables.js'
+
+/** What handlers of other servers' requests may take. `assemble.ts` makes it. */
+export interface ServerServices {
+  readonly config: Pick<Config, 'serverName' | 'publicBaseUrl'>
+  readonly identity: ServerIdentity
+  readonly db: Kysely<Tables>
+  readonly stores: Stores
+  readonly writer: LogWriter
+  readonly rooms: Rooms
+  readonly gate: Gate
+}
