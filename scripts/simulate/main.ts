@@ -6,8 +6,7 @@
  *     npm run simulate -- --versions 11 --seed 42
  *
  * Ends with 1 when servers disagreed. What is needed to look into it is written to --save: the PDUs of the room and the
- * order in which each server took them. Ids of versions 1 and 2 are random, so a seed of theirs does not repeat exactly;
- * the file does.
+ * order in which each server took them.
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

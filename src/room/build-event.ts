@@ -3,10 +3,9 @@
  * the state after it and all that follows from it. Synchronous over what is in memory (src/store/missing.ts), and
  * changes nothing but the packer: the caller moves the head.
  */
-import { randomBytes } from 'node:crypto'
 import { authEventKeys, authorize, powerLevels } from '../protocol/authorization/index.js'
 import { CanonicalJsonError } from '../protocol/canonical-json.js'
-import { encodeBase64, encodeBase64Url } from '../protocol/base64.js'
+import { encodeBase64 } from '../protocol/base64.js'
 import { referenceHash } from '../protocol/hashes.js'
 import { fitsId } from '../protocol/identifiers.js'
 import { own, ownString, type JsonObject } from '../protocol/json.js'
@@ -38,6 +37,8 @@ export interface BuildingHead {
 export interface OwnServer {
   readonly name: string
   readonly signatures: OwnSignatures
+  /** What stands before the server's name in the id of an event of ours, in room versions 1 and 2; unique. */
+  opaqueId(pdu: JsonObject): string
 }
 
 export interface BuildContext {
@@ -250,7 +251,7 @@ function pduOf(
   const { rules, roomId, server } = context
   const deepest = prevEvents.reduce((depth, event) => Math.max(depth, event.event.depth), 0)
   const redactsBeside = draft.redacts !== undefined && !rules.redactsInContent
-  return {
+  const pdu = {
     auth_events: references(rules, authEvents),
     prev_events: references(rules, prevEvents),
     content: draft.content,
@@ -261,8 +262,8 @@ function pduOf(
     ...(roomId === undefined ? {} : { room_id: roomId }),
     ...(draft.stateKey === undefined ? {} : { state_key: draft.stateKey }),
     ...(redactsBeside ? { redacts: draft.redacts } : {}),
-    ...(rules.eventIdFormat === 'in-pdu' ? { event_id: `$${encodeBase64Url(randomBytes(18))}:${server.name}` } : {}),
   }
+  return rules.eventIdFormat === 'in-pdu' ? { ...pdu, event_id: `$${server.opaqueId(pdu)}:${server.name}` } : pdu
 }
 
 const references = (rules: RoomVersionRules, events: readonly StoredEvent[]) =>

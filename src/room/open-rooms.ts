@@ -1,5 +1,7 @@
+import { randomBytes } from 'node:crypto'
 import type { Kysely } from 'kysely'
 import type pg from 'pg'
+import { encodeBase64Url } from '../protocol/base64.js'
 import type { SigningKey } from '../protocol/signing.js'
 import type { Log } from '../store/log.js'
 import type { LogWriter, LogWriterOptions } from '../store/log-writer.js'
@@ -7,10 +9,12 @@ import { openLog } from '../store/open-log.js'
 import { createStores, type Stores } from '../store/stores.js'
 import type { Tables } from '../store/tables.js'
 import { Turns } from '../store/turns.js'
+import type { OwnServer } from './build-event.js'
 import { Gate } from './gate.js'
 import { OwnSignatures } from './own-signatures.js'
 import { Resolutions } from './resolution/resolutions.js'
 import { Rooms } from './rooms.js'
+import { ServerAcls } from './server-acls.js'
 
 /** The log and the rooms on it: everything that reads and writes events. */
 export interface RoomEngine {
@@ -19,6 +23,7 @@ export interface RoomEngine {
   readonly writer: LogWriter
   readonly rooms: Rooms
   readonly gate: Gate
+  readonly acls: ServerAcls
   /** Reads what other processes wrote, now. */
   catchUp(): Promise<void>
   /** Waits for what was handed to the log writer. */
@@ -35,7 +40,11 @@ export interface RoomEngineOptions {
   readonly now?: () => number
   readonly patience?: number
   readonly pollInterval?: number
+  /** Random by default. */
+  readonly opaqueId?: OwnServer['opaqueId']
 }
+
+const randomId = (): string => encodeBase64Url(randomBytes(18))
 
 export async function openRooms(options: RoomEngineOptions): Promise<RoomEngine> {
   const { db, connect, logger, server, patience, pollInterval } = options
@@ -48,7 +57,7 @@ export async function openRooms(options: RoomEngineOptions): Promise<RoomEngine>
     writer,
     turns: new Turns(),
     resolutions,
-    server: { name: server.name, signatures },
+    server: { name: server.name, signatures, opaqueId: options.opaqueId ?? randomId },
     now: options.now ?? Date.now,
   })
   // Heads follow the log before anybody else hears of new facts: this listener is the first.
@@ -59,5 +68,6 @@ export async function openRooms(options: RoomEngineOptions): Promise<RoomEngine>
     await close()
     await Promise.all([resolutions.close(), signatures.close()])
   }
-  return { stores, log, writer, rooms, gate: new Gate(stores, rooms), catchUp, close: closeAll }
+  const [gate, acls] = [new Gate(stores, rooms), new ServerAcls(rooms)]
+  return { stores, log, writer, rooms, gate, acls, catchUp, close: closeAll }
 }

@@ -31,3 +31,20 @@ describe.each(roomVersionNames)('three servers in rooms of version %s', (version
     expect(ofVersion.flatMap((report) => complaintOf(report) ?? [])).toEqual([])
   })
 })
+
+it.each(['1', '2', '12'])('a seed gives the same room of version %s each time, down to the ids', async (version) => {
+  const [first, again] = await Promise.all([roomOf(version), roomOf(version)])
+  expect(again).toEqual(first)
+})
+
+/** On servers that had no room before. */
+async function roomOf(version: string): Promise<Report> {
+  const servers = await openServers(2)
+  try {
+    const options = { seed: 3, version, events: 20, oracle: false, rogue: true }
+    for await (const report of simulateAll(servers, [options], 1)) return report
+    throw new Error('no room was simulated')
+  } finally {
+    await servers.close()
+  }
+}

@@ -8,7 +8,7 @@ import { rulesOf } from '../../src/protocol/room-versions.js'
 import { type SigningKey, signingKeyFromSeed } from '../../src/protocol/signing.js'
 import { emptyHead } from '../../src/room/build-event.js'
 import type { Draft } from '../../src/room/draft.js'
-import { openRooms, type RoomEngine } from '../../src/room/open-rooms.js'
+import { openRooms, type RoomEngine, type RoomEngineOptions } from '../../src/room/open-rooms.js'
 import { Room } from '../../src/room/room.js'
 import { emptySummary } from '../../src/room/summary.js'
 import { connectionConfig } from '../../src/store/database.js'
@@ -23,6 +23,7 @@ export interface TestRoomsOptions {
   readonly pollInterval?: number
   /** Another server than `testServer`: it wants a database of its own. */
   readonly server?: { readonly name: string; readonly key: SigningKey }
+  readonly opaqueId?: RoomEngineOptions['opaqueId']
 }
 
 /** The room engine on a test database, as one process has it. Two of them are two processes. */
@@ -39,6 +40,7 @@ export function testRooms(
     logger: silentLogger,
     patience: 2_000,
     pollInterval: options.pollInterval ?? 60_000,
+    opaqueId: options.opaqueId,
   })
 }
 

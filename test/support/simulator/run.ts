@@ -1,4 +1,7 @@
 /** Many simulated rooms on the same servers: rooms that are simulated at a time share commits. */
+import { hash } from 'node:crypto'
+import { canonicalJson } from '../../../src/protocol/canonical-json.js'
+import type { JsonObject } from '../../../src/protocol/json.js'
 import { labServer } from '../laboratory/index.js'
 import { makeDatabase } from '../make-database.js'
 import { testRooms } from '../rooms.js'
@@ -10,12 +13,15 @@ export interface SimulatedServers {
   close(): Promise<void>
 }
 
+/** Ids that follow from the event, as those of later versions do: a seed gives the same room each time. */
+const idOfContent = (pdu: JsonObject): string => hash('sha256', canonicalJson(pdu), 'hex').slice(0, 24)
+
 /** So many Hearths, each with a name, a key and a database of its own. */
 export async function openServers(count: number): Promise<SimulatedServers> {
   const opened = await Promise.all(
     Array.from({ length: count }, async (_, index) => {
       const database = await makeDatabase()
-      const engine = await testRooms(database, { server: labServer(`s${index}.example`) })
+      const engine = await testRooms(database, { server: labServer(`s${index}.example`), opaqueId: idOfContent })
       return { database, engine }
     }),
   )
