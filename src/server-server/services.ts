@@ -2,6 +2,7 @@ import type { Kysely } from 'kysely'
 import type { Config } from '../config.js'
 import type { Gate } from '../room/gate.js'
 import type { Rooms } from '../room/rooms.js'
+import type { ServerAcls } from '../room/server-acls.js'
 import type { ServerIdentity } from '../server-identity.js'
 import type { LogWriter } from '../store/log-writer.js'
 import type { Stores } from '../store/stores.js'
@@ -16,4 +17,5 @@ export interface ServerServices {
   readonly writer: LogWriter
   readonly rooms: Rooms
   readonly gate: Gate
+  readonly acls: ServerAcls
 }

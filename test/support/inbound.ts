@@ -45,6 +45,7 @@ export function testInbound(
     db: database.db,
     stores: engine.stores,
     rooms: engine.rooms,
+    acls: engine.acls,
     peers,
     serverName: testServer.name,
     logger: silentLogger,

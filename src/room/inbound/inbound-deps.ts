@@ -2,6 +2,7 @@ import type { Kysely } from 'kysely'
 import type { Stores } from '../../store/stores.js'
 import type { Tables } from '../../store/tables.js'
 import type { Rooms } from '../rooms.js'
+import type { ServerAcls } from '../server-acls.js'
 import type { Asking, BudgetLimits } from './asking.js'
 import type { Counters } from './counters.js'
 import type { PolicyServers } from './policy.js'
@@ -11,6 +12,7 @@ export interface InboundDeps {
   readonly db: Kysely<Tables>
   readonly stores: Stores
   readonly rooms: Rooms
+  readonly acls: ServerAcls
   readonly asking: Asking
   readonly policies: PolicyServers
   readonly counters: Counters

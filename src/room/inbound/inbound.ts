@@ -13,6 +13,7 @@ import type { Stores } from '../../store/stores.js'
 import type { Tables } from '../../store/tables.js'
 import type { KnownRoom } from '../known-room.js'
 import type { Rooms } from '../rooms.js'
+import type { ServerAcls } from '../server-acls.js'
 import { Asking, type AskingLimits, type BudgetLimits } from './asking.js'
 import { Counters } from './counters.js'
 import type { InboundDeps } from './inbound-deps.js'
@@ -25,6 +26,7 @@ export interface InboundOptions {
   readonly db: Kysely<Tables>
   readonly stores: Stores
   readonly rooms: Rooms
+  readonly acls: ServerAcls
   readonly peers: Peers
   readonly serverName: string
   readonly logger: InboundDeps['logger']

@@ -5,11 +5,9 @@
  */
 import { LRUCache } from 'lru-cache'
 import { ownString } from '../../protocol/json.js'
-import { ServerAcl } from '../../protocol/server-acl.js'
 import { heldEvents } from '../../store/held-events.js'
 import { joinedOfServer } from '../../store/memberships.js'
 import { stage, stagedCounts, type NewStagedPdu } from '../../store/staged-pdus.js'
-import type { StoredEvent } from '../../store/stored-event.js'
 import type { KnownRoom } from '../known-room.js'
 import type { InboundDeps } from './inbound-deps.js'
 import type { PduText } from './peers.js'
@@ -31,7 +29,6 @@ interface Judged {
 export class Transactions {
   /** Rooms in which users of ours are known to be joined, for a while. */
   private readonly joined = new LRUCache<number, true>({ max: 10_000, ttl: 60_000 })
-  private readonly acls = new WeakMap<StoredEvent, { readonly content: object; readonly acl: ServerAcl }>()
 
   constructor(private readonly deps: InboundDeps) {}
 
@@ -64,7 +61,8 @@ export class Transactions {
     const pdu = readPdu(name.rules, name.roomId, parsed.value)
     if (isDropped(pdu)) return { ...pdu, eventId: eventIdIn(parsed.value) }
     const { eventId } = pdu.event
-    if (!(await this.isAllowed(name, origin))) {
+    // Of the server that makes the request, whoever made the event.
+    if (!(await this.deps.acls.allows(name, origin))) {
       return { ...drop('denied by server ACL', 'your server is denied by the ACL of the room'), eventId }
     }
     const lacking = lacksSignature(name.rules, pdu.event)
@@ -81,16 +79,6 @@ export class Transactions {
       this.joined.set(name.room, true)
     }
     return name as KnownRoom
-  }
-
-  /** The ACLs are applied to servers when they make requests, whoever made the events. */
-  private async isAllowed(name: KnownRoom, origin: string): Promise<boolean> {
-    const event = await this.deps.rooms.currentState(name, 'm.room.server_acl', '')
-    if (event === undefined) return true
-    const { content } = event.event
-    let known = this.acls.get(event)
-    if (known?.content !== content) this.acls.set(event, (known = { content, acl: new ServerAcl(content) }))
-    return known.acl.allows(origin)
   }
 
   /** Without those we have in the room's order. Outliers are taken: their state is known when they come. */
