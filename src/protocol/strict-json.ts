@@ -19,13 +19,15 @@ export const MAX_JSON_DEPTH = 100
  */
 export const MAX_EVENT_JSON_DEPTH = 1000
 
-export type JsonErrorKind = 'syntax' | 'duplicate-key' | 'lone-surrogate' | 'too-deep'
+export type JsonErrorKind = 'syntax' | 'duplicate-key' | 'lone-surrogate' | 'too-deep' | 'too-large' | 'wrong-type'
 
 const messages: Record<JsonErrorKind, string> = {
   syntax: 'Not valid JSON',
   'duplicate-key': 'An object has the same key twice',
   'lone-surrogate': 'A string holds half of a surrogate pair',
   'too-deep': 'Nested too deeply',
+  'too-large': 'A part of it is too large',
+  'wrong-type': 'An object or an array is expected where there is something else',
 }
 
 /** The message is fit for a client: it quotes nothing of the text, which may hold a password. */
