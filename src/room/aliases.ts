@@ -3,10 +3,29 @@ import { serverNameOf } from '../protocol/identifiers.js'
 import { own, type JsonObject } from '../protocol/json.js'
 import { forbidden, invalidParam, MatrixError, notFound } from '../protocol/matrix-error.js'
 import { alias, deleteAlias, insertAlias } from '../store/aliases.js'
+import { serversIn } from '../store/memberships.js'
 import type { Requester } from '../accounts/requester.js'
 import { mayChangeDirectory } from './directory.js'
 import type { KnownRoom } from './known-room.js'
 import { requireJoined, type Rooms } from './rooms.js'
+
+export interface ResolvedAlias {
+  readonly roomId: string
+  /** Through which the room may be joined, the likeliest first. Never empty. */
+  readonly servers: readonly string[]
+}
+
+const MAX_SERVERS = 100
+
+/** An alias of this server. @throws MatrixError 404 */
+export async function resolveOwnAlias({ deps }: Rooms, name: string): Promise<ResolvedAlias> {
+  const found = await alias(deps.stores.db, name)
+  if (found === undefined) throw notFound(`There is no alias ${name}`)
+  const servers = await serversIn(deps.stores.db, found.room, MAX_SERVERS)
+  const isHere = servers.length === 0 || servers.includes(deps.server.name)
+  const others = servers.filter((server) => server !== deps.server.name)
+  return { roomId: found.roomId, servers: isHere ? [deps.server.name, ...others] : others }
+}
 
 /** Members may name their rooms. @throws MatrixError 409 when the alias is taken. */
 export async function addAlias(rooms: Rooms, name: KnownRoom, userId: string, wanted: string): Promise<void> {

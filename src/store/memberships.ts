@@ -116,6 +116,19 @@ export async function joinedOfServer(
   return rows.map((row) => row.user_id)
 }
 
+/** Rows that are looked at to find servers: a room may have hundreds of thousands. */
+const SERVERS_AMONG = 5_000
+
+/** Servers that take part in a room, those with the most members first, as far as some thousand members tell. */
+export async function serversIn(db: Kysely<LogTables>, room: RoomNumber, limit: number): Promise<string[]> {
+  const { rows } = await sql<{ server: string }>`
+    select substr(user_id, strpos(user_id, ':') + 1) as server
+    from (select user_id from membership where room = ${room} and membership = 'join' limit ${SERVERS_AMONG}) as some
+    group by 1 order by count(*) desc, 1 limit ${limit}
+  `.execute(db)
+  return rows.map((row) => row.server)
+}
+
 /** A user forgets a room they are not in. It has no position: nobody but the user's own lists looks at it. */
 export async function forget(db: Kysely<LogTables>, room: RoomNumber, user: string): Promise<void> {
   await db
