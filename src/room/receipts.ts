@@ -38,6 +38,8 @@ export interface Mark {
   readonly eventId: string
   /** `main`, or the event id of a thread's root; undefined for an unthreaded receipt. Never with `m.fully_read`. */
   readonly threadId?: string | undefined
+  /** When, in ms; now if not given. */
+  readonly ts?: number
 }
 
 type Place = RoomOrder & { readonly event: StoredEvent; readonly mark: Mark }
@@ -62,6 +64,34 @@ export async function moveMarks(
   })
 }
 
+/**
+ * Receipts of a user of another server, as their server tells them. Those that are of no event we have, or of another
+ * thread, or that would not move forwards, change nothing. Resolves with how many changed something.
+ */
+export async function takeReceipts(
+  deps: Omit<ReceiptDeps, 'gate'>,
+  name: RoomName,
+  userId: string,
+  marks: readonly Mark[],
+): Promise<number> {
+  const places = (await Promise.all(marks.map((mark) => knownPlaceOf(deps.stores, name, mark)))).filter(
+    (place) => place !== undefined,
+  )
+  if (places.length === 0) return 0
+  return moves.run(`${name.room} ${userId}`, async () => {
+    const facts = await factsOf(deps, name, userId, places)
+    if (facts.length > 0) await deps.writer.write(facts)
+    return facts.length
+  })
+}
+
+async function knownPlaceOf(stores: Stores, { room }: RoomName, mark: Mark): Promise<Place | undefined> {
+  const event = await stores.events.byId(room, mark.eventId)
+  if (event?.anchor === undefined || event.fate !== 'accepted') return undefined
+  if (mark.threadId !== undefined && !(await isInThread(stores, event, mark.threadId))) return undefined
+  return { anchor: event.anchor, minor: event.minor, event, mark }
+}
+
 async function placeOf(deps: ReceiptDeps, name: RoomName, userId: string, mark: Mark): Promise<Place> {
   const event: StoredEvent = await deps.gate.event(name, userReader({ userId }), mark.eventId)
   if (event.anchor === undefined) throw invalidParam('The event has no place in the timeline of the room')
@@ -70,7 +100,7 @@ async function placeOf(deps: ReceiptDeps, name: RoomName, userId: string, mark: 
 }
 
 async function factsOf(
-  deps: ReceiptDeps,
+  deps: Omit<ReceiptDeps, 'gate'>,
   name: RoomName,
   userId: string,
   places: readonly Place[],
@@ -78,7 +108,7 @@ async function factsOf(
   const facts: NewFact[] = []
   const receipts = await receiptPlaces(deps.db, name.room, userId)
   for (const place of places) {
-    const { type, threadId = '', eventId } = place.mark
+    const { type, threadId = '', eventId, ts = deps.rooms.deps.now() } = place.mark
     if (type === 'm.fully_read') {
       if (!isAfter(place, await fullyReadPlace(deps, name, userId))) continue
       const content = JSON.stringify({ event_id: eventId })
@@ -92,7 +122,7 @@ async function factsOf(
         threadId,
         eventId,
         event: place.event.number,
-        ts: deps.rooms.deps.now(),
+        ts,
         notifyCount: place.event.notifyCount,
         highlightCount: place.event.highlightCount,
       })
@@ -104,18 +134,20 @@ async function factsOf(
 const isAfter = (place: RoomOrder, other: RoomOrder | undefined): boolean =>
   other === undefined || place.anchor > other.anchor || (place.anchor === other.anchor && place.minor > other.minor)
 
-async function fullyReadPlace({ db, stores }: ReceiptDeps, { room }: RoomName, userId: string) {
+async function fullyReadPlace({ db, stores }: Omit<ReceiptDeps, 'gate'>, { room }: RoomName, userId: string) {
   const content = await accountData(db, userId, room, 'm.fully_read')
   const eventId = content === undefined ? undefined : ownString(parseJson(content).value as JsonObject, 'event_id')
   const event = eventId === undefined ? undefined : await stores.events.byId(room, eventId)
   return event?.anchor === undefined ? undefined : { anchor: event.anchor, minor: event.minor }
 }
 
-/** A thread's root is in the main timeline, and may be marked in its thread too. */
 async function requireInThread(stores: Stores, event: StoredEvent, threadId: string): Promise<void> {
-  if (threadId === event.event.eventId || threadId === (await threadOf(stores, event))) return
-  throw invalidParam('The event is not in this thread')
+  if (!(await isInThread(stores, event, threadId))) throw invalidParam('The event is not in this thread')
 }
+
+/** A thread's root is in the main timeline, and may be marked in its thread too. */
+const isInThread = async (stores: Stores, event: StoredEvent, threadId: string): Promise<boolean> =>
+  threadId === event.event.eventId || threadId === (await threadOf(stores, event))
 
 /** "a maximum of 3 hops is recommended to cover indirect relationships." */
 const MAX_HOPS = 3

@@ -54,13 +54,35 @@ const readHighlights: Deletion = {
     ),
 }
 
+/** Of users who are in no room with a user of ours any more; what clients were told of their changes goes with them. */
+const unsharedDeviceLists: Deletion = {
+  table: 'remote_device_list',
+  run: (trx, limit) =>
+    deleted(
+      sql`
+        with ours as materialized (
+          select distinct room from membership join account using (user_id) where membership = 'join'
+        ), unshared as materialized (
+          select user_id from remote_device_list l where not exists (
+            select from membership m join ours using (room) where m.user_id = l.user_id and m.membership = 'join')
+          limit ${limit}
+        ), changes as (delete from device_list_change where user_id in (select user_id from unshared))
+        delete from remote_device_list where user_id in (select user_id from unshared)`,
+      trx,
+    ),
+}
+
 export const deletions: readonly Deletion[] = [
   olderThan('client_transaction', 'created_ts', DAY),
   olderThan('to_device_transaction', 'created_ts', DAY),
+  olderThan('received_message', 'received_ts', 7 * DAY),
   olderThan('one_time_key', 'claimed_ts', 7 * DAY),
   olderThan('staged_pdu', 'received_ts', 7 * DAY),
   olderThan('interactive_auth_session', 'expires_ts', 0),
+  olderThan('server_key_answer', 'used_ts', 365 * DAY),
+  olderThan('openid_token', 'expires_ts', 0),
   toDeviceOfNobody,
+  unsharedDeviceLists,
   readHighlights,
 ]
 

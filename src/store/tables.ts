@@ -4,8 +4,11 @@ import type { DeviceListTables } from './device-lists.js'
 import type { DeviceTables } from './devices.js'
 import type { InteractiveAuthTables } from './interactive-auth-sessions.js'
 import type { LogTables } from './log-tables.js'
+import type { OpenIdTokenTables } from './openid-tokens.js'
 import type { ProfileTables } from './profiles.js'
 import type { RegistrationTokenTables } from './registration-tokens.js'
+import type { ServerKeyTables } from './server-keys.js'
+import type { RemoteDeviceTables } from './remote-devices.js'
 import type { ServerTables } from './server.js'
 import type { SetupTokenTables } from './setup-tokens.js'
 import type { StagedPduTables } from './staged-pdus.js'
@@ -15,14 +18,17 @@ import type { ToDeviceTransactionTables } from './to-device.js'
 export interface Tables
   extends
     ServerTables,
+    ServerKeyTables,
     LogTables,
     AccountTables,
     DeviceTables,
     DeviceKeyTables,
     DeviceListTables,
     ToDeviceTransactionTables,
+    RemoteDeviceTables,
     RegistrationTokenTables,
     InteractiveAuthTables,
     SetupTokenTables,
     ProfileTables,
+    OpenIdTokenTables,
     StagedPduTables {}

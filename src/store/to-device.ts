@@ -8,6 +8,7 @@ import type { Tables } from './tables.js'
 
 export interface ToDeviceTransactionTables {
   to_device_transaction: { device: DeviceNumber; key: Buffer; created_ts: number }
+  received_message: { origin: string; message_id: string; received_ts: number }
 }
 
 export interface LocalDevice {
@@ -49,6 +50,36 @@ export async function noteSentToDevices(
   await sql`
     insert into to_device_transaction (device, key, created_ts)
     select device, ${key}, ${nowTs} from device where device = ${device}
+    on conflict do nothing
+  `.execute(db)
+}
+
+/** Those of the messages of another server that were taken before. */
+export async function messagesTaken(
+  db: Kysely<Tables>,
+  origin: string,
+  messageIds: readonly string[],
+): Promise<Set<string>> {
+  if (messageIds.length === 0) return new Set()
+  const rows = await db
+    .selectFrom('received_message')
+    .select('message_id')
+    .where('origin', '=', origin)
+    .where((row) => row('message_id', '=', row.fn.any(row.val([...messageIds]))))
+    .execute()
+  return new Set(rows.map((row) => row.message_id))
+}
+
+export async function noteMessagesTaken(
+  db: Kysely<Tables>,
+  origin: string,
+  messageIds: readonly string[],
+  nowTs: number,
+): Promise<void> {
+  if (messageIds.length === 0) return
+  await sql`
+    insert into received_message (origin, message_id, received_ts)
+    select ${origin}, message_id, ${nowTs} from unnest(${[...messageIds]}::text[]) as message_id
     on conflict do nothing
   `.execute(db)
 }
