@@ -14,11 +14,15 @@ export interface Arrival {
   readonly text: string
   /**
    * live: new to readers if it is accepted. history: what came before events we have; it changes no current state.
-   * outlier: part of a state or an auth chain; nothing is known of the state before it.
+   * outlier: part of a state or an auth chain; nothing is known of the state before it. entrance: the join by which this
+   * server comes, or comes back, into the room: what a resident server said of the state before it is the state of the
+   * room from now on, and the join its only forward extremity.
    */
-  readonly kind: 'live' | 'history' | 'outlier'
+  readonly kind: 'live' | 'history' | 'outlier' | 'entrance'
   /** Of history. */
   readonly place?: { readonly anchor: Position; readonly minor: number }
+  /** Of an entrance: the whole state before it, as events we hold. */
+  readonly stateBefore?: readonly EventNumber[]
   /**
    * By the id of each prev event whose state after it we do not have: that state, all of it, as events we hold. Where we
    * have the state, this is not looked at.
@@ -28,6 +32,8 @@ export interface Arrival {
   readonly policy?: Verdict
   /** The row of `staged_pdu` that is deleted in the same transaction. */
   readonly staged?: number
+  /** Its server handed it to this one to be sent to the others in the room: by send_join and its kin. */
+  readonly isRelayed?: boolean
 }
 
 export type Received =

@@ -49,7 +49,15 @@ const randomId = (): string => encodeBase64Url(randomBytes(18))
 export async function openRooms(options: RoomEngineOptions): Promise<RoomEngine> {
   const { db, connect, logger, server, patience, pollInterval } = options
   const stores = createStores(db, options)
-  const { log, writer, catchUp, close } = await openLog({ db, stores, connect, logger, patience, pollInterval })
+  const { log, writer, catchUp, close } = await openLog({
+    serverName: server.name,
+    db,
+    stores,
+    connect,
+    logger,
+    patience,
+    pollInterval,
+  })
   const resolutions = new Resolutions(stores)
   const signatures = new OwnSignatures(server.key)
   const rooms = new Rooms({

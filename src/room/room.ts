@@ -15,6 +15,7 @@ import type { RoomVersionRules } from '../protocol/room-versions.js'
 import { change, FIRST_SEGMENT, SegmentPacker } from '../protocol/state-trie.js'
 import { RoomEntry, type LogWriter, type NewEvent, type RoomLane, type RoomSummary } from '../store/log-writer.js'
 import { Missing, whenLoaded } from '../store/missing.js'
+import { bringsServer, hasTargetElsewhere } from '../store/outgoing.js'
 import { readHead } from '../store/rooms.js'
 import { StateView } from '../store/state-view.js'
 import type { StoredEvent } from '../store/stored-event.js'
@@ -339,6 +340,7 @@ export class Room implements RoomLane {
   }
 
   private startFrom({ building, nextSegment }: LoadedHead): void {
+    this.deps.resolutions.forget(this.room)
     this.committedHead = building
     this.pendingHead = building
     this.uncommitted.clear()
@@ -371,7 +373,10 @@ export class Room implements RoomLane {
     this.letGo()
   }
 
-  private take(entry: PendingEntry, before: BuildingHead, { events, after, signed }: BuiltEntry): void {
+  private take(entry: PendingEntry, before: BuildingHead, built: BuiltEntry): void {
+    const { events, signed } = built
+    const after = this.sharedAfter(before, built)
+    this.markOutgoing(entry, before, events)
     const { created } = entry
     const first = events[0]!.stored
     this.roomId ??= first.event.roomId
@@ -394,6 +399,26 @@ export class Room implements RoomLane {
       this.pendingIds.set(stored.event.eventId, entry)
     }
     if (entry instanceof ArrivalEntry) entry.atHand!.events.set(first.event.eventId, first)
+  }
+
+  /** Other servers in a room are looked for only once a user of theirs has been joined. */
+  private sharedAfter({ head }: BuildingHead, { events, after }: BuiltEntry): BuildingHead {
+    const { name } = this.deps.server
+    const isShared = head.isShared === true || events.some((event) => bringsServer(event, name))
+    return isShared && after.head.isShared !== true ? { ...after, head: { ...after.head, isShared } } : after
+  }
+
+  /** What other servers have to be sent: our events, and those of others for which this server answers. */
+  private markOutgoing(entry: PendingEntry, { head }: BuildingHead, events: readonly NewEvent[]): void {
+    if (entry instanceof ArrivalEntry && entry.arrival.isRelayed !== true) return
+    let isShared = head.isShared === true
+    for (const event of events) {
+      const { stored } = event
+      if (stored.fate === 'accepted' && (isShared || hasTargetElsewhere(stored.event, this.deps.server.name))) {
+        stored.isOutgoing = true
+      }
+      isShared ||= bringsServer(event, this.deps.server.name)
+    }
   }
 
   private letGo(): void {
@@ -568,6 +593,7 @@ export class Room implements RoomLane {
   }
 
   reset(): void {
+    this.deps.resolutions.forget(this.room)
     this.outdated++
     this.isStale = true
     this.pendingHead = undefined

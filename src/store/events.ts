@@ -197,6 +197,7 @@ export class Events {
       stateBefore: row.state_before ?? undefined,
       stateAfter: row.state_after ?? row.state_before ?? undefined,
       replaces: row.replaces ?? undefined,
+      isOutgoing: row.is_outgoing ?? undefined,
       fate: fates[row.fate] ?? 'rejected',
       reason: row.reason ?? undefined,
       redactedBy: row.redacted_by ?? undefined,

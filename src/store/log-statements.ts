@@ -4,6 +4,7 @@
  * the text of an event does not hold it, being JSON itself.
  */
 import type { QueryConfig } from 'pg'
+import { serverNameOf } from '../protocol/identifiers.js'
 import type { RoomNumber } from '../protocol/numbers.js'
 import { strippedText } from '../protocol/stripped-event.js'
 import { fateNumber } from './events.js'
@@ -17,6 +18,7 @@ import type {
   ToDeviceFact,
 } from './facts.js'
 import type { NewEvent, RoomChange } from './log-writer.js'
+import { targetServerOf } from './outgoing.js'
 
 export interface Batch {
   readonly facts: readonly Fact[]
@@ -30,7 +32,8 @@ export interface Batch {
 
 const hex = (text: string): string => Buffer.from(text, 'utf8').toString('hex')
 
-export function statements(batch: Batch): QueryConfig[] {
+/** `serverName`: this server's, whose users are not kept count of. */
+export function statements(batch: Batch, serverName: string): QueryConfig[] {
   const events = batch.lanes.flatMap((lane) => lane.changes.flatMap((change) => change.events))
   const made: (QueryConfig | undefined)[] = [
     newRooms(batch),
@@ -46,7 +49,10 @@ export function statements(batch: Batch): QueryConfig[] {
     heads(batch),
     summaries(batch),
     stateChanges(batch.facts),
+    // Looks at the memberships there were.
+    roomServers(batch.facts, serverName),
     memberships(batch.facts),
+    destinationRooms(events, serverName),
     highlights(batch.facts),
     transactions(events),
     redactions(events),
@@ -105,21 +111,22 @@ function newEvents(events: readonly NewEvent[]): QueryConfig | undefined {
             room int, event bigint, event_id text, type text, state_key bigint, sender text, origin_server_ts bigint,
             depth bigint, position bigint, prev_events bigint[], auth_events bigint[], auth_depth int, state_before bigint,
             state_after bigint, replaces bigint, fate smallint, reason text, notify_count bigint, highlight_count bigint,
-            anchor bigint, minor int, redacted_by bigint),
+            anchor bigint, minor int, redacted_by bigint, is_outgoing boolean),
           string_to_table($2, e'\\x1e')
         ) as x (
           room, event, event_id, type, state_key, sender, origin_server_ts, depth, position, prev_events, auth_events,
           auth_depth, state_before, state_after, replaces, fate, reason, notify_count, highlight_count, anchor, minor,
-          redacted_by, body)
+          redacted_by, is_outgoing, body)
       ), texts as (
         insert into event_text (room, event, body) select room, event, body from input
       )
       insert into event (
         room, event, event_id, type, state_key, sender, origin_server_ts, depth, position, anchor, minor, prev_events,
-        auth_events, auth_depth, state_before, state_after, replaces, fate, reason, notify_count, highlight_count, redacted_by)
+        auth_events, auth_depth, state_before, state_after, replaces, fate, reason, notify_count, highlight_count, redacted_by,
+        is_outgoing)
       select room, event, event_id, decode(type, 'hex'), state_key, sender, origin_server_ts, depth, position, anchor, minor,
         prev_events, auth_events, auth_depth, state_before, state_after, replaces, fate, reason, notify_count, highlight_count,
-        redacted_by
+        redacted_by, is_outgoing
       from input`,
     values: [JSON.stringify(written.map(eventRow)), written.map(({ stored }) => stored.text).join(SEPARATOR)],
   }
@@ -148,6 +155,7 @@ const eventRow = ({ stored }: NewEvent) => ({
   notify_count: stored.notifyCount,
   highlight_count: stored.highlightCount,
   redacted_by: stored.redactedBy,
+  is_outgoing: stored.isOutgoing,
 })
 
 /** Outliers whose state has become known. Their text, ids and edges are what they were. */
@@ -232,9 +240,9 @@ const heads = (batch: Batch) =>
     'log-heads',
     `update room set head_version = x.version, forward_extremities = x.extremities, state = x.state,
        next_segment = x.next_segment, notify_count = x.notify_count, highlight_count = x.highlight_count,
-       last_activity_ts = x.last_activity_ts
+       last_activity_ts = x.last_activity_ts, is_shared = x.is_shared
      from json_to_recordset($1) as x (room int, version bigint, extremities bigint[], state bigint, next_segment bigint,
-       notify_count bigint, highlight_count bigint, last_activity_ts bigint)
+       notify_count bigint, highlight_count bigint, last_activity_ts bigint, is_shared boolean)
      where room.room = x.room`,
     batch.lanes.filter(movesHead).map(({ room, changes, nextSegment }) => {
       const { head } = changes.at(-1)!
@@ -247,6 +255,7 @@ const heads = (batch: Batch) =>
         notify_count: head.notifyCount,
         highlight_count: head.highlightCount,
         last_activity_ts: head.lastActivityTs,
+        is_shared: head.isShared === true,
       }
     }),
   )
@@ -292,6 +301,82 @@ const stateChanges = (facts: readonly Fact[]) =>
      from json_to_recordset($1) as x (room int, position bigint, before bigint, after bigint, cause bigint)`,
     ofKind(facts, 'state-change'),
   )
+
+/** Servers that enter and leave rooms, by how many of their users are joined. Nothing for users of this server. */
+function roomServers(facts: readonly Fact[], serverName: string): QueryConfig | undefined {
+  const rows: object[] = []
+  for (const fact of facts) {
+    const server = fact.kind === 'membership' ? serverNameOf(fact.user) : undefined
+    if (fact.kind !== 'membership' || server === undefined || server === serverName) continue
+    const { room, user, membership, position } = fact
+    rows.push({ room, user_id: user, server, joined: Number(membership === 'join'), position })
+  }
+  return over(
+    'log-room-servers',
+    `with input as materialized (
+       select * from json_to_recordset($1) as x (room int, user_id text, server text, joined int, position bigint)
+     ), newest as materialized (
+       select distinct on (room, user_id) room, user_id, server, joined from input order by room, user_id, position desc
+     ), changed as materialized (
+       select room, server, sum(joined - (coalesce(membership.membership, '') = 'join')::int) as difference,
+         (select min(position) from input where room = newest.room and server = newest.server) as first,
+         (select max(position) from input where room = newest.room and server = newest.server) as last
+       from newest left join membership using (room, user_id)
+       group by room, server
+       having sum(joined - (coalesce(membership.membership, '') = 'join')::int) <> 0
+     ), there as (
+       update room_server set joined = room_server.joined + difference,
+         to_position = case when room_server.joined + difference <= 0 then last end
+       from changed
+       where room_server.room = changed.room and room_server.server = changed.server and to_position is null
+     )
+     insert into room_server (room, server, from_position, joined)
+     select room, server, first, difference from changed
+     where difference > 0 and not exists (
+       select from room_server now
+       where now.room = changed.room and now.server = changed.server and now.to_position is null)`,
+    rows,
+  )
+}
+
+/**
+ * Marks rooms for the servers that are to be sent an event: those with joined users in the state at it, and the server
+ * of a user whose membership it ends. Marks lie in the order of their key, in which the sender locks them, too.
+ */
+function destinationRooms(events: readonly NewEvent[], serverName: string): QueryConfig | undefined {
+  const ofRooms = new Map<string, { room: RoomNumber; sender_server: string; first: number; last: number }>()
+  const ofTargets: object[] = []
+  for (const { stored } of events) {
+    const { position, room, event } = stored
+    if (stored.isOutgoing !== true || position === undefined) continue
+    const sender_server = serverNameOf(event.sender) ?? ''
+    const known = ofRooms.get(`${room} ${sender_server}`)
+    if (known === undefined)
+      ofRooms.set(`${room} ${sender_server}`, { room, sender_server, first: position, last: position })
+    else known.last = position
+    const target = targetServerOf(event)
+    if (target !== undefined && target !== serverName && target !== sender_server)
+      ofTargets.push({ room, target, position })
+  }
+  if (ofRooms.size === 0) return undefined
+  return {
+    name: 'log-destination-rooms',
+    text: `
+      insert into destination_room (destination, room, from_position, to_position)
+      select destination, room, min(first), max(last) from (
+        select s.server as destination, x.room, first, last
+        from json_to_recordset($1) as x (room int, sender_server text, first bigint, last bigint)
+          join room_server s on s.room = x.room and s.from_position < x.last and s.server <> x.sender_server
+            and (s.to_position is null or s.to_position >= x.first)
+        union all
+        select target, room, position, position
+        from json_to_recordset($2) as y (room int, target text, position bigint)
+      ) marked
+      group by destination, room order by destination, room
+      on conflict (destination, room) do update set to_position = excluded.to_position`,
+    values: [JSON.stringify([...ofRooms.values()]), JSON.stringify(ofTargets)],
+  }
+}
 
 /** The membership that ends goes to past_membership, with those that began and ended within the batch. */
 function memberships(facts: readonly Fact[]): QueryConfig | undefined {

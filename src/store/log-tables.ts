@@ -1,3 +1,4 @@
+import type { Generated } from 'kysely'
 import type {
   DeviceNumber,
   EventNumber,
@@ -28,6 +29,7 @@ export interface LogTables {
     notify_count: number
     highlight_count: number
     last_activity_ts: number
+    is_shared: Generated<boolean>
   }
   event: {
     room: RoomNumber
@@ -52,6 +54,7 @@ export interface LogTables {
     redacted_by: EventNumber | null
     notify_count: number
     highlight_count: number
+    is_outgoing: boolean | null
   }
   event_text: { room: RoomNumber; event: EventNumber; body: string }
   backward_extremity: { room: RoomNumber; event_id: string; event: EventNumber }

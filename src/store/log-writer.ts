@@ -85,6 +85,8 @@ export interface Head {
   readonly notifyCount: number
   readonly highlightCount: number
   readonly lastActivityTs: number
+  /** A user of another server has been joined at some time. */
+  readonly isShared?: true
 }
 
 export interface RoomSummary {
@@ -181,6 +183,8 @@ export class DatabaseUnavailable extends Error {
 }
 
 export interface LogWriterOptions {
+  /** Of this server: what its users do is counted for no other. */
+  readonly serverName: string
   readonly connect: () => pg.Client
   readonly log: Log
   /** Facts with after < position <= upTo, as other processes wrote them. */
@@ -393,7 +397,7 @@ export class LogWriter {
       await client.query('rollback')
       return
     }
-    const queries = statements(batch)
+    const queries = statements(batch, this.options.serverName)
     attempt.commitSent = true
     const [sent, commit] = sentTogether(client, () => [
       queries.map((statement) => client.query(statement)),
@@ -523,7 +527,8 @@ class Attempt {
 
   /** Signatures are made on other threads while a batch gathers and its transaction begins. */
   async signed(): Promise<void> {
-    for (const entries of this.byLane.values()) for (const { signing } of entries) if (signing !== undefined) await signing
+    for (const entries of this.byLane.values())
+      for (const { signing } of entries) if (signing !== undefined) await signing
   }
 
   transactions(): { d: number; k: string }[] {

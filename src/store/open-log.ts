@@ -23,6 +23,7 @@ export interface OpenLog {
 }
 
 export interface LogOptions {
+  readonly serverName: string
   readonly db: Kysely<LogTables & DeviceTables>
   readonly stores: Stores
   /** A new connection to the same database: the writer and the ear have one each. */
@@ -45,6 +46,7 @@ export async function openLog(options: LogOptions): Promise<OpenLog> {
   const { db, stores, logger } = options
   const log = new Log(await settledPosition(db), stores.memory.ringBytes)
   const writer = new LogWriter({
+    serverName: options.serverName,
     connect: options.connect,
     log,
     factsBetween: (after, upTo) => factsBetween(db, stores.events, after, upTo),

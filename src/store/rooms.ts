@@ -18,7 +18,7 @@ export async function readHead(db: Kysely<LogTables>, room: RoomNumber): Promise
     .innerJoin('room_summary', 'room_summary.room', 'room.room')
     .selectAll('room_summary')
     .select(['head_version', 'forward_extremities', 'state', 'next_segment', 'creation_event'])
-    .select(['notify_count', 'highlight_count', 'last_activity_ts'])
+    .select(['notify_count', 'highlight_count', 'last_activity_ts', 'is_shared'])
     .where('room.room', '=', room)
     .executeTakeFirst()
   if (row === undefined || row.creation_event === null) return undefined
@@ -30,6 +30,7 @@ export async function readHead(db: Kysely<LogTables>, room: RoomNumber): Promise
       notifyCount: row.notify_count,
       highlightCount: row.highlight_count,
       lastActivityTs: row.last_activity_ts,
+      isShared: row.is_shared || undefined,
     },
     summary: summaryOf(row),
     creationEvent: row.creation_event,

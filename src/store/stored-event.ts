@@ -35,6 +35,8 @@ export interface StoredEvent {
   /** The state after it: that before, for whatever is not an accepted state event. */
   readonly stateAfter: StateReference | undefined
   readonly replaces: EventNumber | undefined
+  /** Other servers may have to be sent it (src/federation/sender). Set before it is handed to the log writer. */
+  isOutgoing?: boolean
   readonly fate: Fate
   readonly reason: string | undefined
   redactedBy: EventNumber | undefined

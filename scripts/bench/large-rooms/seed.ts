@@ -138,7 +138,7 @@ class Seeder {
     })
     await client.query('begin')
     try {
-      for (const statement of statements(batch)) await client.query(statement)
+      for (const statement of statements(batch, plan.server_name)) await client.query(statement)
       await client.query('commit')
     } catch (cause) {
       await client.query('rollback')
