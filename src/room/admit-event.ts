@@ -32,7 +32,7 @@ import {
   type Attention,
   type LookUp,
 } from './consequences.js'
-import { behind, stateAfterPrev } from './graph.js'
+import { behind, stateAfterPrev, stateOf } from './graph.js'
 
 export interface AdmitContext extends BuildContext {
   /** An event of the room that is held, committed or pending; undefined: we do not have it. */
@@ -98,7 +98,8 @@ function place(context: AdmitContext, before: BuildingHead, arrival: Arrival, un
   const lookUp = remembering((type, key) => view.stateEvent(stateBefore, type, key))
   const { fate, reason } = judge(context, before, arrival, unplaced, stateBefore, lookUp)
   const isAccepted = fate === 'accepted'
-  const attention = isAccepted && arrival.kind === 'live' ? attentionTo(context, before, event, lookUp) : undefined
+  const isNews = arrival.kind === 'live' || arrival.kind === 'entrance'
+  const attention = isAccepted && isNews ? attentionTo(context, before, event, lookUp) : undefined
   const replaced = event.stateKey === undefined ? undefined : lookUp(event.type, event.stateKey)
   // Soft-failed events are part of the state after them, as on every other server: what stands on them is judged by it.
   const stateAfter =
@@ -117,9 +118,7 @@ function place(context: AdmitContext, before: BuildingHead, arrival: Arrival, un
     highlightCount: before.head.highlightCount + Number(attention?.highlightsAll ?? false),
   }
   context.introduce(stored)
-  return arrival.kind === 'live'
-    ? moved(context, before, arrival, stored, attention)
-    : unmoved(context, before, arrival, stored)
+  return isNews ? moved(context, before, arrival, stored, attention) : unmoved(context, before, arrival, stored)
 }
 
 function checkOnAuthEvents(
@@ -152,7 +151,7 @@ function judge(
   // 5. "Passes authorization rules based on the state before the event, otherwise it is rejected."
   const onStateBefore = authorize(rules, event, (type, key) => lookUp(type, key)?.event, create?.event)
   if (!onStateBefore.allowed) return judgedBy('rejected', onStateBefore)
-  if (kind === 'history' || create === undefined) return accepted
+  if (kind !== 'live' || create === undefined) return accepted
   // 6. "Passes authorization rules based on the current state of the room, otherwise it is “soft failed”."
   const now = remembering((type, key) => view.stateEvent(head.state, type, key))
   const onCurrentState =
@@ -194,14 +193,7 @@ function moved(
   attention: Attention | undefined,
 ): Built {
   const isAccepted = stored.fate === 'accepted'
-  const isMissed = context.isMissed(stored.event.eventId)
-  const passed = isAccepted || isMissed ? behind(context, stored) : { extremities: new Set<EventNumber>(), missing: [] }
-  const kept = before.extremities.filter((event) => !passed.extremities.has(event.number))
-  const extremities = isAccepted && !isMissed ? [...kept, stored] : kept
-  const isSame = extremities.length === before.extremities.length && kept.length === before.extremities.length
-  // Whoever missed the event has descendants of its own among the extremities: one is always left.
-  if (extremities.length === 0)
-    throw new Error(`event ${stored.event.eventId} would leave the room without an extremity`)
+  const { extremities, isSame, missing } = extremitiesWith(context, before, arrival, stored)
   const state = isSame ? before.head.state : context.resolve(extremities.map((event) => event.stateAfter!))
   const { redacted, redaction, waitsFor } = redactionsWith(context, arrival, stored)
   const lookUp: LookUp = (type, key) =>
@@ -224,7 +216,7 @@ function moved(
       redaction,
       received: {
         promoted: context.held(arrival.event.eventId) !== undefined,
-        missingPrevEvents: [...new Set([...missingOf(context, stored.event), ...passed.missing])],
+        missingPrevEvents: [...new Set([...missingOf(context, stored.event), ...missing])],
         waitsFor,
         staged: arrival.staged,
       },
@@ -246,6 +238,27 @@ function moved(
       create: before.create ?? redacted,
     },
   }
+}
+
+/** The forward extremities after an event, and the prev events on the way to those it ends that we do not hold. */
+function extremitiesWith(
+  context: AdmitContext,
+  before: BuildingHead,
+  arrival: Arrival,
+  stored: StoredEvent,
+): { extremities: readonly StoredEvent[]; isSame: boolean; missing: readonly string[] } {
+  const isAccepted = stored.fate === 'accepted'
+  if (isAccepted && arrival.kind === 'entrance') return { extremities: [stored], isSame: false, missing: [] }
+  const isMissed = context.isMissed(stored.event.eventId)
+  if (!isAccepted && !isMissed) return { extremities: before.extremities, isSame: true, missing: [] }
+  const passed = behind(context, stored)
+  const kept = before.extremities.filter((event) => !passed.extremities.has(event.number))
+  const extremities = isAccepted && !isMissed ? [...kept, stored] : kept
+  // Whoever missed the event has descendants of its own among the extremities: one is always left.
+  if (extremities.length === 0)
+    throw new Error(`event ${stored.event.eventId} would leave the room without an extremity`)
+  const isSame = extremities.length === before.extremities.length && kept.length === before.extremities.length
+  return { extremities, isSame, missing: passed.missing }
 }
 
 /**
@@ -295,7 +308,8 @@ const missingOf = (context: AdmitContext, event: RoomEvent): string[] =>
   event.prevEvents.filter((id) => context.held(id)?.stateAfter === undefined)
 
 function stateBeforeOf(context: AdmitContext, before: BuildingHead, arrival: Arrival): StateReference {
-  const { event, stateAfter } = arrival
+  const { event, stateAfter, stateBefore } = arrival
+  if (stateBefore !== undefined) return stateOf(context, before.head.state, stateBefore)
   const missing = event.prevEvents.filter((id) => context.held(id)?.stateAfter === undefined && !stateAfter?.has(id))
   if (missing.length > 0) throw new EventsUnknown('prev', missing)
   const states = event.prevEvents.map((id) => stateAfterPrev(context, before.head.state, id, stateAfter))

@@ -64,7 +64,7 @@ export function stateAfterPrev(
 }
 
 /** A state of these events, made from one that we have: what both hold is shared. */
-function stateOf(context: AdmitContext, from: StateReference, events: readonly EventNumber[]): StateReference {
+export function stateOf(context: AdmitContext, from: StateReference, events: readonly EventNumber[]): StateReference {
   const keys = stateKeysOf(context, events)
   const changes: StateChange[] = []
   for (const [key] of context.view.run(entries(context.packer, from)))

@@ -1,0 +1,117 @@
+/**
+ * Coming into a room of other servers: what a resident server answered to a join of ours becomes the room here.
+ * https://spec.matrix.org/v1.19/server-server-api/#joining-rooms
+ *
+ * The answer is a state and the auth chain of it. Each event passes the checks of any PDU and is stored as an outlier, in
+ * the order of the auth chain; the join then stands on that state, and the room goes on from it. What the resident server
+ * claims has to be taken as it is, like any state a peer tells (missing-state.ts); events that nobody vouches for, because
+ * the keys of their server cannot be had, are left out.
+ */
+import type { EventNumber } from '../../protocol/numbers.js'
+import { rulesOf, type RoomVersionRules } from '../../protocol/room-versions.js'
+import type { KnownRoom } from '../known-room.js'
+import { Budget, type BudgetLimits } from './asking.js'
+import { storeOutliers } from './auth-events.js'
+import { Fetching } from './fetching.js'
+import type { InboundDeps } from './inbound-deps.js'
+import { stateOf } from './missing-state.js'
+import { keysOfBatch } from './keys-of-batch.js'
+import { NotNow } from './not-now.js'
+import type { PduText } from './peers.js'
+import { isDropped, type Pdu } from './read-pdu.js'
+import { checkPdu, readSignedPdu, receive } from './receive-pdu.js'
+
+export interface Entrance {
+  readonly roomId: string
+  /** As the template of the join named it. */
+  readonly version: string
+  /** The server that answered. */
+  readonly resident: string
+  /** Ours, with the signatures it has to have. */
+  readonly join: Pdu
+  /** The state before the join, and the auth chain of it and of the join. */
+  readonly state: readonly PduText[]
+  readonly authChain: readonly PduText[]
+}
+
+/** Somebody waits for it; a room of a hundred thousand members is to fit. */
+const budget: BudgetLimits = { pdus: 500_000, bytes: 512 * 1024 * 1024, time: 300_000 }
+/** Texts that are read, and whose signatures are checked, in one go. */
+const TOGETHER = 500
+
+/** The join is stored and the room known after it. @throws NotNow when the answer is none that a room can be made of. */
+export async function enter(deps: InboundDeps, entrance: Entrance): Promise<KnownRoom> {
+  const rules = rulesOf(entrance.version)
+  if (rules === undefined) throw new NotNow('peers', `room version ${entrance.version} is not known here`)
+  const name = await adoptRoom(deps, rules, entrance)
+  const fetching = new Fetching(deps, name, [entrance.resident], new Budget(budget, deps.now))
+  const stateIds: string[] = []
+  const read = new Map<string, Pdu>()
+  for (const [texts, isState] of [
+    [entrance.authChain, false],
+    [entrance.state, true],
+  ] as const) {
+    for (let at = 0; at < texts.length; at += TOGETHER) {
+      for (const [id, pdu] of await fetching.read(texts.slice(at, at + TOGETHER), () => true)) {
+        read.set(id, pdu)
+        if (isState) stateIds.push(id)
+      }
+    }
+  }
+  const standing = await thatStand(fetching, read)
+  await storeOutliers(fetching, [...standing.values()])
+  const stateBefore = await stateBeforeJoin(fetching, entrance, stateIds)
+  const received = await receive(deps, name, { pdu: entrance.join, how: { kind: 'entrance', stateBefore } })
+  if (received.event.fate !== 'accepted')
+    throw new NotNow('peers', `the state of ${entrance.resident} does not allow the join: ${received.event.reason}`)
+  return name
+}
+
+/** The room by its create event, which is in every auth chain, or in the state of versions that do not name it. */
+async function adoptRoom(
+  deps: InboundDeps,
+  rules: RoomVersionRules,
+  { roomId, resident, state, authChain, version }: Entrance,
+): Promise<KnownRoom> {
+  for (const text of [...state, ...authChain]) {
+    if (!text.includes('m.room.create')) continue
+    const pdu = readSignedPdu(rules, roomId, text)
+    if (isDropped(pdu) || pdu.event.type !== 'm.room.create' || pdu.event.stateKey !== '') continue
+    const checked = await checkPdu(deps, rules, pdu, keysOfBatch(deps.asking, rules, [pdu]))
+    if (isDropped(checked) || checked !== pdu) continue
+    return (await deps.rooms.adopt({ event: pdu.event, text: pdu.text, kind: 'live' }, version)) as KnownRoom
+  }
+  throw new NotNow('peers', `${resident} gave no m.room.create event that is signed as it should be`)
+}
+
+/** Those whose auth events are held or among them. */
+async function thatStand(fetching: Fetching, read: ReadonlyMap<string, Pdu>): Promise<Map<string, Pdu>> {
+  const standing = new Map(read)
+  const named = new Set([...read.values()].flatMap(({ event }) => event.authEvents).filter((id) => !read.has(id)))
+  const held = await fetching.held([...named, ...read.keys()])
+  for (const id of read.keys()) if (held.has(id)) standing.delete(id)
+  for (let before = -1; before !== standing.size;) {
+    before = standing.size
+    for (const [id, { event }] of standing) {
+      if (event.authEvents.some((authId) => !standing.has(authId) && !held.has(authId))) standing.delete(id)
+    }
+  }
+  return standing
+}
+
+async function stateBeforeJoin(
+  fetching: Fetching,
+  { resident }: Entrance,
+  stateIds: readonly string[],
+): Promise<EventNumber[]> {
+  const held = await fetching.held(stateIds)
+  const state = stateOf(
+    stateIds.filter((id) => held.has(id)),
+    held,
+  )
+  const { create } = await fetching.deps.rooms.head(fetching.name)
+  const numbers = [...state.values()]
+  if (create === undefined || !numbers.includes(create.number))
+    throw new NotNow('peers', `${resident} gave a state without m.room.create`)
+  return numbers
+}

@@ -1,0 +1,133 @@
+import { afterAll, describe, expect, it } from '@jest/globals'
+import { rulesOf, roomVersionNames } from '../../../src/protocol/room-versions.js'
+import { entries } from '../../../src/protocol/state-trie.js'
+import type { KnownRoom } from '../../../src/room/known-room.js'
+import { enter } from '../../../src/room/inbound/entering.js'
+import { isDropped, type Pdu } from '../../../src/room/inbound/read-pdu.js'
+import { readSignedPdu } from '../../../src/room/inbound/receive-pdu.js'
+import { joinedOfServer } from '../../../src/store/memberships.js'
+import { whenLoaded } from '../../../src/store/missing.js'
+import { StateView } from '../../../src/store/state-view.js'
+import { alice, bob, carol, labRoom, type Branch, type LabEvent } from '../../support/laboratory/index.js'
+import { network, ScriptedServer } from '../../support/laboratory/scripted-server.js'
+import { held, mia, testInbound } from '../../support/inbound.js'
+import { testDatabase } from '../../support/postgres.js'
+import { testRooms } from '../../support/rooms.js'
+
+const database = await testDatabase()
+const engine = await testRooms(database)
+afterAll(() => engine.close())
+
+let rooms = 0
+const newRoom = (version = '11') => labRoom({ version, name: `entering${++rooms}`, members: [bob, carol] })
+
+const pduOf = (room: Branch, { text }: LabEvent): Pdu => {
+  const pdu = readSignedPdu(room.rules, room.events[0]!.event.roomId, text)
+  if (isDropped(pdu)) throw new Error(pdu.why)
+  return pdu
+}
+
+/** mia joins on the branch, and a resident server answers as it should. */
+function answerTo(room: Branch, join: LabEvent) {
+  const peer = new ScriptedServer('one.example', room.judged)
+  const inbound = testInbound(database, engine, network(peer))
+  const state = [...join.stateBefore.values()].map((eventId) => room.judged.get(eventId))
+  const entrance = {
+    roomId: join.event.roomId,
+    version: room.rules.version,
+    resident: 'one.example',
+    join: pduOf(room, join),
+    state: state.map(({ text }) => text),
+    authChain: room.events.filter(({ eventId }) => eventId !== join.eventId).map(({ text }) => text),
+  }
+  return { peer, inbound, entrance }
+}
+
+const currentState = async (name: KnownRoom) => {
+  const { head } = await engine.rooms.head(name)
+  const { events } = await held(database, name)
+  const names = new Map([...events.values()].map((row) => [row.event, row.event_id]))
+  const view = new StateView(engine.stores, name.room)
+  const found = await whenLoaded(() => view.run(entries(view.loaded, head.state)))
+  return [...found].map(([, number]) => names.get(number)).sort()
+}
+
+describe('coming into a room', () => {
+  it.each(roomVersionNames)('of version %s makes the state its own, with the join as its only extremity', async (v) => {
+    const room = newRoom(v)
+    room.topic(alice, 'hello')
+    room.say(bob, 'before anybody of ours was here')
+    const join = room.join(mia)
+    const { inbound, entrance } = answerTo(room, join)
+    const name = await enter(inbound.deps, entrance)
+    expect((await held(database, name)).extremities).toEqual([join.eventId])
+    expect(await currentState(name)).toEqual([...join.stateAfter.values()].sort())
+    expect(await joinedOfServer(database.db, name.room, 'hearth.test', 2)).toEqual([mia])
+    expect((await engine.rooms.summary(name)).joined_members).toBe(4)
+    expect(rulesOf(v)).toBe(name.rules)
+  })
+
+  it('goes on with what is sent afterwards', async () => {
+    const room = newRoom()
+    const join = room.join(mia)
+    const { inbound, entrance } = answerTo(room, join)
+    const name = await enter(inbound.deps, entrance)
+    const said = room.say(bob, 'welcome')
+    await inbound.transaction('one.example', [said.text])
+    await inbound.settled()
+    const { fates, extremities } = await held(database, name)
+    expect([fates.get(said.eventId), extremities]).toEqual(['accepted', [said.eventId]])
+  })
+
+  it('again, after everybody of ours had left, takes the room as it is by now', async () => {
+    const room = newRoom()
+    const first = room.join(mia)
+    const { inbound, entrance } = answerTo(room, first)
+    const name = await enter(inbound.deps, entrance)
+    const leave = room.leave(mia)
+    await inbound.transaction('one.example', [leave.text])
+    await inbound.settled()
+    room.topic(alice, 'what we never heard of')
+    room.ban(alice, bob)
+    const second = room.join(mia)
+    await enter(inbound.deps, answerTo(room, second).entrance)
+    expect((await held(database, name)).extremities).toEqual([second.eventId])
+    expect(await currentState(name)).toEqual([...second.stateAfter.values()].sort())
+    expect((await engine.rooms.summary(name)).topic).toBe('what we never heard of')
+  })
+
+  it('leaves out events that are not signed as they should be, and what stands on them', async () => {
+    const room = newRoom()
+    const join = room.join(mia)
+    const { inbound, entrance } = answerTo(room, join)
+    const bobs = room.events.find(({ event }) => event.stateKey === bob)!
+    const forged = (text: string) => text.replace(/("ed25519:[^"]+":")[^"]{4}/, '$1AAAA')
+    const mangled = (texts: readonly string[]) => texts.map((text) => (text === bobs.text ? forged(text) : text))
+    const { state, authChain } = entrance
+    const name = await enter(inbound.deps, { ...entrance, state: mangled(state), authChain: mangled(authChain) })
+    const withoutBob = [...join.stateAfter.values()].filter((eventId) => eventId !== bobs.eventId)
+    expect(await currentState(name)).toEqual(withoutBob.sort())
+  })
+
+  it.each([
+    ['without the create event', (texts: readonly string[]) => texts.filter((text) => !text.includes('m.room.create'))],
+    ['of another room', () => newRoom().events.map(({ text }) => text)],
+    ['that is empty', () => []],
+  ])('on an answer %s fails, and no room is there', async (_sentence, change) => {
+    const room = newRoom()
+    const join = room.join(mia)
+    const { inbound, entrance } = answerTo(room, join)
+    const { state, authChain } = entrance
+    const entering = enter(inbound.deps, { ...entrance, state: change(state), authChain: change(authChain) })
+    await expect(entering).rejects.toMatchObject({ name: 'NotNow' })
+    expect((await engine.stores.names.find(entrance.roomId))?.rules).toBeUndefined()
+  })
+
+  it('that the state does not allow fails', async () => {
+    const room = newRoom()
+    room.ban(alice, mia)
+    const join = room.attempt(mia, { type: 'm.room.member', stateKey: mia, content: { membership: 'join' } })
+    const { inbound, entrance } = answerTo(room, join)
+    await expect(enter(inbound.deps, entrance)).rejects.toMatchObject({ name: 'NotNow' })
+  })
+})
