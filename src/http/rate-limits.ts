@@ -17,6 +17,12 @@ const rates = {
   message: { burst: 100, perSecond: 10 },
   /** Joins, invites and new rooms make work on other servers. */
   membership: { burst: 50, perSecond: 2 },
+  /** Of another server, for all its users: each takes the room's lane, and a join a whole state. */
+  handshake: { burst: 200, perSecond: 10 },
+  /** Each is a row for an hour. */
+  'openid-token': { burst: 50, perSecond: 0.5 },
+  /** What may need another server: whose alias it is, a profile, a directory. */
+  'remote-query': { burst: 300, perSecond: 10 },
   /** Profile and account data changes are told to everybody who shares a room. */
   profile: { burst: 50, perSecond: 1 },
 } satisfies Record<string, Rate>

@@ -35,6 +35,8 @@ export const unknownToken = () => new MatrixError(401, 'M_UNKNOWN_TOKEN', 'The a
 /** Another server's request is not signed as it should be. */
 export const unauthorized = (error: string) => new MatrixError(401, 'M_UNAUTHORIZED', error)
 export const forbidden = (error: string) => new MatrixError(403, 'M_FORBIDDEN', error)
+export const inviteBlocked = (userId: string) =>
+  new MatrixError(403, 'M_INVITE_BLOCKED', `${userId} does not want to be invited`)
 export const guestAccessForbidden = (error: string) => new MatrixError(403, 'M_GUEST_ACCESS_FORBIDDEN', error)
 export const userDeactivated = () => new MatrixError(403, 'M_USER_DEACTIVATED', 'This account has been deactivated')
 
@@ -51,6 +53,12 @@ export const methodNotAllowed = (allowed: readonly string[]) =>
 
 export const tooLarge = (error: string) => new MatrixError(413, 'M_TOO_LARGE', error)
 export const unsupportedRoomVersion = (error: string) => new MatrixError(400, 'M_UNSUPPORTED_ROOM_VERSION', error)
+export const incompatibleRoomVersion = (version: string) =>
+  new MatrixError(400, 'M_INCOMPATIBLE_ROOM_VERSION', `The room is of version ${version}`, { room_version: version })
+/** None of the conditions of a restricted room can be looked at here: another server may know more. */
+export const unableToAuthoriseJoin = (error: string) => new MatrixError(400, 'M_UNABLE_TO_AUTHORISE_JOIN', error)
+/** The user may join, but nobody here has the right to let them in. */
+export const unableToGrantJoin = (error: string) => new MatrixError(400, 'M_UNABLE_TO_GRANT_JOIN', error)
 export const invalidRoomState = (error: string) => new MatrixError(400, 'M_INVALID_ROOM_STATE', error)
 export const badAlias = (error: string) => new MatrixError(400, 'M_BAD_ALIAS', error)
 export const roomInUse = (error: string) => new MatrixError(400, 'M_ROOM_IN_USE', error)
@@ -67,6 +75,9 @@ export const limitExceeded = (retryAfterMs: number) =>
     { retry_after_ms: retryAfterMs },
     { 'Retry-After': String(Math.ceil(retryAfterMs / 1000)) },
   )
+
+/** What the request needs is not to be had at the moment, from other servers or of this one. */
+export const tryAgain = (error: string) => new MatrixError(503, 'M_UNKNOWN', error, {}, { 'Retry-After': '5' })
 
 /** Something this server depends on is away for a while. */
 export const unavailable = () =>

@@ -242,8 +242,9 @@ function checkLimits({ type, stateKey, sender }: Draft): void {
   if (!fitsId(sender)) throw tooLarge('sender is larger than 255 bytes')
 }
 
-function pduOf(
-  context: BuildContext,
+/** Neither hashed nor signed. */
+export function pduOf(
+  context: Pick<BuildContext, 'rules' | 'roomId' | 'server' | 'now'>,
   prevEvents: readonly StoredEvent[],
   draft: Draft,
   authEvents: readonly StoredEvent[],

@@ -11,37 +11,82 @@ import type { StoredEvent } from '../store/stored-event.js'
 import type { KnownRoom } from './known-room.js'
 import type { Rooms } from './rooms.js'
 
+/** What lets a user into a room, if anything has to. */
+export type JoinGrant =
+  /** Nothing: the room is not restricted, or the user is in it or invited, or banned. The rules decide. */
+  | { readonly kind: 'not needed' }
+  | { readonly kind: 'granted'; readonly by: string }
+  /** They are in none of the rooms whose members may join. */
+  | { readonly kind: 'refused' }
+  /** They are in none of those that are known here, and some are not. */
+  | { readonly kind: 'unable to tell' }
+  /** They may join, but nobody of this server is in the room who could let them in. */
+  | { readonly kind: 'unable to grant' }
+
+/** Of a user of this server or of another. */
+export async function joinGrant(rooms: Rooms, name: KnownRoom, userId: string): Promise<JoinGrant> {
+  const joinRules = await rooms.currentState(name, 'm.room.join_rules', '')
+  if (joinRules === undefined || !isRestricted(name, joinRules)) return { kind: 'not needed' }
+  const membership = await rooms.membership(name, userId)
+  if (membership === 'join' || membership === 'invite' || membership === 'ban') return { kind: 'not needed' }
+  const isAllowed = await isInAllowedRoom(rooms, joinRules, userId)
+  if (isAllowed !== 'yes') return { kind: isAllowed === 'no' ? 'refused' : 'unable to tell' }
+  const by = await authoriserIn(rooms, name)
+  return by === undefined ? { kind: 'unable to grant' } : { kind: 'granted', by }
+}
+
 /**
- * What a join has to say beside the membership: nothing, or who lets the user in.
+ * What the join of a user of this server has to say beside the membership: nothing, or who lets them in.
  * @throws MatrixError 403 when the room is restricted and nothing lets them in.
  */
 export async function joinAuthorisation(rooms: Rooms, name: KnownRoom, userId: string): Promise<JsonObject> {
-  const joinRules = await rooms.currentState(name, 'm.room.join_rules', '')
-  if (joinRules === undefined || !isRestricted(name, joinRules)) return {}
-  const membership = await rooms.membership(name, userId)
-  if (membership === 'join' || membership === 'invite' || membership === 'ban') return {}
-  if (!(await isInAllowedRoom(rooms, joinRules, userId))) {
-    throw forbidden('You are neither invited nor in a room whose members may join')
+  const grant = await joinGrant(rooms, name, userId)
+  switch (grant.kind) {
+    case 'not needed':
+      return {}
+    case 'granted':
+      return authorisedBy(grant.by)
+    case 'unable to grant':
+      throw forbidden('Nobody of this server is in the room who could let you in')
+    case 'refused':
+    case 'unable to tell':
+      throw forbidden('You are neither invited nor in a room whose members may join')
   }
-  const authoriser = await authoriserIn(rooms, name)
-  if (authoriser === undefined) throw forbidden('Nobody of this server is in the room who could let you in')
-  return { join_authorised_via_users_server: authoriser }
 }
+
+export const authorisedBy = (userId: string): JsonObject => ({ join_authorised_via_users_server: userId })
 
 function isRestricted({ rules }: KnownRoom, joinRules: StoredEvent): boolean {
   const rule = ownString(joinRules.event.content, 'join_rule')
   return (rules.restrictedJoins && rule === 'restricted') || (rules.knockRestrictedJoins && rule === 'knock_restricted')
 }
 
-async function isInAllowedRoom(rooms: Rooms, joinRules: StoredEvent, userId: string): Promise<boolean> {
-  const allow = own(joinRules.event.content, 'allow')
-  for (const condition of Array.isArray(allow) ? allow.slice(0, MAX_CONDITIONS) : []) {
-    if (!isObject(condition) || ownString(condition, 'type') !== 'm.room_membership') continue
-    const roomId = ownString(condition, 'room_id') ?? ''
-    const allowed = isRoomId(roomId) ? await rooms.deps.stores.names.find(roomId) : undefined
-    if (allowed?.rules !== undefined && (await rooms.membership(allowed, userId)) === 'join') return true
+/** The state of a room counts as long as users of ours are in it: nobody tells us of changes afterwards. */
+async function isInAllowedRoom(
+  rooms: Rooms,
+  joinRules: StoredEvent,
+  userId: string,
+): Promise<'yes' | 'no' | 'unknown'> {
+  const { stores, server } = rooms.deps
+  let isAllKnown = true
+  for (const roomId of allowedRooms(joinRules)) {
+    const allowed = await stores.names.find(roomId)
+    const isKnown =
+      allowed?.rules !== undefined && (await joinedOfServer(stores.db, allowed.room, server.name, 1)).length > 0
+    if (isKnown && (await rooms.membership(allowed, userId)) === 'join') return 'yes'
+    isAllKnown &&= isKnown
   }
-  return false
+  return isAllKnown ? 'no' : 'unknown'
+}
+
+/** What is not a condition of a kind that is known here lets nobody in. */
+function allowedRooms(joinRules: StoredEvent): string[] {
+  const allow = own(joinRules.event.content, 'allow')
+  return (Array.isArray(allow) ? allow.slice(0, MAX_CONDITIONS) : []).flatMap((condition) => {
+    if (!isObject(condition) || ownString(condition, 'type') !== 'm.room_membership') return []
+    const roomId = ownString(condition, 'room_id') ?? ''
+    return isRoomId(roomId) ? [roomId] : []
+  })
 }
 
 /** Each may cost a look into another room. */

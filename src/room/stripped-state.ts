@@ -6,7 +6,8 @@ import { strippedText } from '../protocol/stripped-event.js'
 import type { RoomEvent } from '../protocol/room-event.js'
 import type { StoredEvent } from '../store/stored-event.js'
 
-const types = [
+/** Of the state events that say what room it is. */
+export const strippedTypes: readonly string[] = [
   'm.room.create',
   'm.room.name',
   'm.room.avatar',
@@ -21,7 +22,7 @@ export function strippedStateOf(
   member: RoomEvent,
   lookUp: (type: string, key: string) => StoredEvent | undefined,
 ): string {
-  const state = [...types.map((type) => lookUp(type, '')), lookUp('m.room.member', member.sender)]
+  const state = [...strippedTypes.map((type) => lookUp(type, '')), lookUp('m.room.member', member.sender)]
   const events = state.flatMap((stored) => (stored === undefined ? [] : [stored.event]))
   return `[${[...events, member].map(strippedText).join(',')}]`
 }

@@ -39,6 +39,26 @@ export async function loadAuthEdges(
   return found
 }
 
+/** The auth chain of events: without these, unless one of them is in that of another. No more than `limit`, if that is given. */
+export async function authChainOf(
+  { db }: Stores,
+  room: RoomNumber,
+  events: readonly EventNumber[],
+  limit?: number,
+): Promise<EventNumber[]> {
+  const { rows } = await sql<{ event: EventNumber }>`
+    with recursive chain (event) as (
+      select authority from event cross join unnest(auth_events) as authority
+      where room = ${room} and event = any(${[...events]}::bigint[])
+      union
+      select authority from chain join event on event.room = ${room} and event.event = chain.event
+        cross join unnest(event.auth_events) as authority
+    )
+    select event from chain limit ${limit ?? null}
+  `.execute(db)
+  return rows.map((row) => row.event)
+}
+
 /** A state event that names one of those asked for as its auth event. */
 export interface AuthChild {
   readonly event: EventNumber

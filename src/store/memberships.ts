@@ -123,8 +123,17 @@ const SERVERS_AMONG = 5_000
 export async function serversIn(db: Kysely<LogTables>, room: RoomNumber, limit: number): Promise<string[]> {
   const { rows } = await sql<{ server: string }>`
     select substr(user_id, strpos(user_id, ':') + 1) as server
-    from (select user_id from membership where room = ${room} and membership = 'join' limit ${SERVERS_AMONG}) as some
+    from (select user_id from membership where room = ${room} and membership = 'join' limit ${SERVERS_AMONG}) as seen
     group by 1 order by count(*) desc, 1 limit ${limit}
+  `.execute(db)
+  return rows.map((row) => row.server)
+}
+
+/** The servers of those who are joined to a room, one user left out of account. Reads all its members. */
+export async function joinedServers(db: Kysely<LogTables>, room: RoomNumber, butUser: string): Promise<string[]> {
+  const { rows } = await sql<{ server: string }>`
+    select distinct substr(user_id, strpos(user_id, ':') + 1) as server from membership
+    where room = ${room} and membership = 'join' and user_id <> ${butUser}
   `.execute(db)
   return rows.map((row) => row.server)
 }

@@ -13,10 +13,19 @@ export async function stateEvents(
   state: StateReference,
   which: 'all' | 'without members' = 'all',
 ): Promise<StoredEvent[]> {
+  const wanted = await stateEventNumbers(stores, room, state, which)
+  return [...(await stores.events.events(room, wanted)).values()]
+}
+
+export async function stateEventNumbers(
+  stores: Stores,
+  room: RoomNumber,
+  state: StateReference,
+  which: 'all' | 'without members' = 'all',
+): Promise<EventNumber[]> {
   const all = await stores.states.work(room, (segments) => entries(segments, state))
   const numbers = all.map(([, event]) => event)
-  const wanted = which === 'all' ? numbers : await withoutMembers(stores, room, numbers)
-  return [...(await stores.events.events(room, wanted)).values()]
+  return which === 'all' ? numbers : withoutMembers(stores, room, numbers)
 }
 
 async function withoutMembers(stores: Stores, room: RoomNumber, numbers: EventNumber[]): Promise<EventNumber[]> {

@@ -4,9 +4,7 @@
  * https://spec.matrix.org/v1.19/server-server-api/#policy-servers
  */
 import { LRUCache } from 'lru-cache'
-import { canonicalJson } from '../../protocol/canonical-json.js'
 import { decodeBase64 } from '../../protocol/base64.js'
-import { numbersOf } from '../../protocol/hashes.js'
 import { isObject, own, ownString, type JsonObject } from '../../protocol/json.js'
 import type { RoomEvent } from '../../protocol/room-event.js'
 import { allow, reject, type Verdict } from '../../protocol/verdict.js'
@@ -16,7 +14,7 @@ import type { Rooms } from '../rooms.js'
 import type { Asking } from './asking.js'
 import { NotNow } from './not-now.js'
 import type { Pdu } from './read-pdu.js'
-import { hasSignature } from './signatures.js'
+import { hasSignature, withSignature } from './signatures.js'
 
 export interface PolicyServer {
   readonly name: string
@@ -58,7 +56,7 @@ export class PolicyServers {
     // If the Policy Server's signature is invalid or missing, the homeserver SHOULD ask for a new signature.
     const signature = await this.ask(policy, pdu)
     if (typeof signature !== 'string') return { verdict: signature, pdu }
-    const signed = withSignature(rules, pdu, policy.name, signature)
+    const signed = withSignature(rules, pdu, policy.name, KEY_ID, signature)
     return (await hasSignature(signed, policy.name, KEY_ID, policy.key))
       ? { verdict: allow, pdu: signed }
       : { verdict: reject('the policy server signed with another key than the room names'), pdu }
@@ -88,15 +86,4 @@ function policyServerOf(content: JsonObject): PolicyServer | undefined {
   const encoded = isObject(keys) ? ownString(keys, 'ed25519') : undefined
   if (via === undefined || encoded === undefined) return undefined
   return { name: via, key: decodeBase64(encoded) ?? new Uint8Array() }
-}
-
-/** Signatures are not covered by signatures: what the others signed stays as it is. */
-function withSignature(rules: KnownRoom['rules'], pdu: Pdu, server: string, signature: string): Pdu {
-  const signatures = own(pdu.event.pdu, 'signatures') as JsonObject
-  const ofServer = own(signatures, server)
-  const changed = {
-    ...pdu.event.pdu,
-    signatures: { ...signatures, [server]: { ...(isObject(ofServer) ? ofServer : {}), [KEY_ID]: signature } },
-  }
-  return { ...pdu, event: { ...pdu.event, pdu: changed }, text: canonicalJson(changed, numbersOf(rules)) }
 }

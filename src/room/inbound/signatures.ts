@@ -6,8 +6,10 @@
 import { verify as verifyBytes, type KeyObject } from 'node:crypto'
 import { joinAuthorisedVia } from '../../protocol/authorization/index.js'
 import { decodeBase64 } from '../../protocol/base64.js'
+import { canonicalJson } from '../../protocol/canonical-json.js'
+import { numbersOf } from '../../protocol/hashes.js'
 import { serverNameOf } from '../../protocol/identifiers.js'
-import { isObject, own, ownString } from '../../protocol/json.js'
+import { isObject, own, ownString, type JsonObject } from '../../protocol/json.js'
 import type { RoomEvent } from '../../protocol/room-event.js'
 import type { RoomVersionRules } from '../../protocol/room-versions.js'
 import { keyToVerify } from '../../protocol/signing.js'
@@ -69,7 +71,7 @@ export async function wrongSignature(
 }
 
 /** If a signature is from an unknown or expired key, it is skipped; all others, of which there is one, must be valid. */
-async function isSignedBy(
+export async function isSignedBy(
   rules: RoomVersionRules,
   pdu: Pdu,
   server: string,
@@ -84,6 +86,23 @@ async function isSignedBy(
     verified = true
   }
   return verified
+}
+
+/** Signatures are not covered by signatures: what the others signed stays as it is. */
+export function withSignature(
+  rules: RoomVersionRules,
+  pdu: Pdu,
+  server: string,
+  keyId: string,
+  signature: string,
+): Pdu {
+  const signatures = own(pdu.event.pdu, 'signatures') as JsonObject
+  const ofServer = own(signatures, server)
+  const changed = {
+    ...pdu.event.pdu,
+    signatures: { ...signatures, [server]: { ...(isObject(ofServer) ? ofServer : {}), [keyId]: signature } },
+  }
+  return { ...pdu, event: { ...pdu.event, pdu: changed }, text: canonicalJson(changed, numbersOf(rules)) }
 }
 
 /** Whether the event carries a signature of this server by this key. */

@@ -1,0 +1,25 @@
+import { Type } from 'typebox'
+import { eventId, jsonObject, roomId } from '../../http/fields.js'
+import { receiveMembership } from '../../room/received-memberships.js'
+import { roomForServer } from '../../room/room-for-server.js'
+import { endpoint } from '../endpoint.js'
+
+/**
+ * PUT /_matrix/federation/v2/send_leave/{roomId}/{eventId}
+ * https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_leaveroomideventid
+ */
+export const sendLeaveV2 = endpoint({
+  operationId: 'sendLeaveV2',
+  method: 'put',
+  path: '/_matrix/federation/v2/send_leave/:roomId/:eventId',
+  auth: 'signed-request',
+  rateLimit: 'handshake',
+  params: Type.Object({ roomId, eventId }),
+  body: jsonObject,
+
+  async handle({ inbound }, { requester: { serverName: origin }, params, bodyText: text }) {
+    const name = await roomForServer(inbound.deps, origin, params.roomId)
+    await receiveMembership(inbound.deps, name, { origin, membership: 'leave', eventId: params.eventId, text })
+    return {}
+  },
+})
