@@ -16,8 +16,8 @@ export class DeviceLists {
   ) {}
 
   /** After the commit of what changed. Resolves when the log has it. */
-  async changed(userId: string): Promise<void> {
-    await this.tell(await untoldDeviceLists(this.db, { userId }))
+  async changed(...userIds: string[]): Promise<void> {
+    await this.tell(await untoldDeviceLists(this.db, { userIds }))
   }
 
   /** What processes that died have left since before a time (ms); at most a thousand. Returns how many. */

@@ -27,7 +27,7 @@ export interface ReceiptDeps {
   readonly stores: Stores
   readonly rooms: Rooms
   readonly gate: Gate
-  readonly writer: LogWriter
+  readonly writer: Pick<LogWriter, 'write'>
 }
 
 export const markTypes = ['m.read', 'm.read.private', 'm.fully_read'] as const

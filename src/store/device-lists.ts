@@ -16,13 +16,13 @@ export async function noteDeviceListChange(trx: Transaction<Tables>, userId: str
   await sql`insert into untold_device_list (user_id, created_ts) values (${userId}, ${nowTs})`.execute(trx)
 }
 
-/** Changes that are not known to be in the log; of all users, or of one. */
+/** Changes that are not known to be in the log; of all users, or of some. */
 export async function untoldDeviceLists(
   db: Kysely<Tables>,
-  { userId, before, limit = 1000 }: { userId?: string; before?: number; limit?: number },
+  { userIds, before, limit = 1000 }: { userIds?: readonly string[]; before?: number; limit?: number },
 ): Promise<{ number: number; userId: string }[]> {
   let query = db.selectFrom('untold_device_list').select(['number', 'user_id']).orderBy('number').limit(limit)
-  if (userId !== undefined) query = query.where('user_id', '=', userId)
+  if (userIds !== undefined) query = query.where((row) => row('user_id', '=', row.fn.any(row.val([...userIds]))))
   if (before !== undefined) query = query.where('created_ts', '<', before)
   return (await query.execute()).map((row) => ({ number: row.number, userId: row.user_id }))
 }

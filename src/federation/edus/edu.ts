@@ -1,0 +1,64 @@
+/** What the parts of receiving EDUs share. https://spec.matrix.org/v1.19/server-server-api/#edus */
+import type { Kysely } from 'kysely'
+import type { DeviceLists } from '../../accounts/device-lists.js'
+import { isRoomId, isUserId, serverNameOf } from '../../protocol/identifiers.js'
+import { ownString, type JsonObject } from '../../protocol/json.js'
+import { isKnown, type KnownRoom } from '../../room/known-room.js'
+import type { Rooms } from '../../room/rooms.js'
+import type { ServerAcls } from '../../room/server-acls.js'
+import type { LogWriter } from '../../store/log-writer.js'
+import type { Stores } from '../../store/stores.js'
+import type { Tables } from '../../store/tables.js'
+import type { Typing } from '../../sync/typing.js'
+import type { EduCounters } from './counters.js'
+
+export interface EduDeps {
+  readonly db: Kysely<Tables>
+  readonly stores: Stores
+  readonly rooms: Rooms
+  readonly acls: Pick<ServerAcls, 'allows'>
+  readonly writer: Pick<LogWriter, 'write'>
+  readonly typing: Pick<Typing, 'set'>
+  readonly deviceLists: Pick<DeviceLists, 'changed'>
+  /** This server's name. */
+  readonly serverName: string
+  readonly logger: {
+    info(fields: object, message: string): void
+    error(fields: object, message: string): void
+  }
+  /** In ms. */
+  readonly now: () => number
+}
+
+/** One EDU of a server whose signature was verified. */
+export interface Edu {
+  readonly origin: string
+  readonly content: JsonObject
+  /** What all EDUs of a transaction together may still cost. */
+  readonly left: { receipts: number; messageBytes: number }
+  readonly counters: EduCounters
+}
+
+/** Takes an EDU, or counts why not. It may be of any shape. */
+export type EduHandler = (deps: EduDeps, edu: Edu) => Promise<void>
+
+/** The user a key names, if they are of the server that speaks of them. */
+export function userOf(origin: string, content: JsonObject, key: string): string | undefined {
+  const userId = ownString(content, key)
+  return userId !== undefined && isUserOf(origin, userId) ? userId : undefined
+}
+
+export const isUserOf = (serverName: string, userId: string): boolean =>
+  serverNameOf(userId) === serverName && isUserId(userId)
+
+/** A room this server holds and whose ACL allows the other. */
+export async function openRoom({ stores, acls }: EduDeps, edu: Edu, roomId: string): Promise<KnownRoom | undefined> {
+  const name = isRoomId(roomId) ? await stores.names.find(roomId) : undefined
+  if (name === undefined || !isKnown(name)) {
+    edu.counters.countDropped('room unknown')
+    return undefined
+  }
+  if (await acls.allows(name, edu.origin)) return name
+  edu.counters.countDropped('denied by server ACL')
+  return undefined
+}
