@@ -14,6 +14,8 @@ import { SharedSecretRegistration } from './accounts/shared-secret.js'
 import { routes } from './client-server/routes.js'
 import type { Services } from './client-server/services.js'
 import type { Config, Secrets } from './config.js'
+import { RemoteQueries } from './federation/remote-queries.js'
+import { Unreachable, type Remote } from './federation/remote.js'
 import { createApp } from './http/app.js'
 import type { Logger } from './logger.js'
 import { openRooms } from './room/open-rooms.js'
@@ -34,6 +36,8 @@ export interface Parts {
   /** Aborted when the server begins to stop. */
   readonly shuttingDown: AbortSignal
   readonly passwords?: Passwords
+  /** Other servers, as tests script them. */
+  readonly remote?: Remote
 }
 
 export interface Assembled {
@@ -42,6 +46,10 @@ export interface Assembled {
   /** After the last request: what waits for the log writer is written. */
   close(): Promise<void>
 }
+
+/** Nobody is asked while requests to other servers are not signed. */
+const nobody = (server: string) => Promise.reject(new Unreachable(server, 'other servers are not asked yet'))
+const noRemote: Remote = { request: nobody, stream: nobody, unsigned: nobody }
 
 export async function assemble(parts: Parts): Promise<Assembled> {
   const { config, secrets, database, identity, log } = parts
@@ -70,6 +78,7 @@ export async function assemble(parts: Parts): Promise<Assembled> {
 
   const typing = new Typing()
   const sync = new Sync({ db, ...engine, typing, epoch: identity.record.logEpoch })
+  const remote = parts.remote ?? noRemote
   const services: Services = {
     config,
     db,
@@ -78,6 +87,7 @@ export async function assemble(parts: Parts): Promise<Assembled> {
     writer: engine.writer,
     rooms: engine.rooms,
     gate: engine.gate,
+    remoteQueries: new RemoteQueries({ remote, rooms: engine.rooms }),
     sync,
     typing,
     accounts,

@@ -11,6 +11,9 @@ export const sha256Base64 = (text: string): string => hash('sha256', text, 'base
 /** 256 bits. The prefix is for scanners that look for secrets in public places. */
 export const newAccessToken = (): string => `hearth_${randomBytes(32).toString('base64url')}`
 
+/** 256 bits. Shown to other services, and good for nothing but to learn whose it is. */
+export const newOpenIdToken = (): string => randomBytes(32).toString('base64url')
+
 /** 128 bits, in letters that need no escaping in a URL. */
 export const newSecret = (): string => randomBytes(16).toString('base64url')
 

@@ -9,6 +9,7 @@ import { claimKeys } from './end-to-end-encryption/claim-keys.js'
 import { getKeysChanges } from './end-to-end-encryption/get-keys-changes.js'
 import { queryKeys } from './end-to-end-encryption/query-keys.js'
 import { uploadKeys } from './end-to-end-encryption/upload-keys.js'
+import { requestOpenIdToken } from './openid/request-open-id-token.js'
 import { home } from './pages/home.js'
 import { getSetup, postSetup } from './pages/setup.js'
 import {
@@ -106,6 +107,7 @@ export const routes: readonly Endpoint<Services>[] = [
   setRoomTag,
   deleteRoomTag,
   searchUserDirectory,
+  requestOpenIdToken,
   // Push notifications
   getPushRules,
   getPushRulesGlobal,

@@ -4,6 +4,7 @@ import type { DeviceLists } from '../accounts/device-lists.js'
 import type { InteractiveAuth } from '../accounts/interactive-auth.js'
 import type { SharedSecretRegistration } from '../accounts/shared-secret.js'
 import type { Config } from '../config.js'
+import type { RemoteQueries } from '../federation/remote-queries.js'
 import type { Backfill } from '../room/backfill.js'
 import type { Gate } from '../room/gate.js'
 import type { ProfileChanges } from '../room/profile-changes.js'
@@ -26,6 +27,7 @@ export interface Services {
   readonly gate: Gate
   /** Undefined while no other servers are asked for history. */
   readonly backfill?: Backfill | undefined
+  readonly remoteQueries: RemoteQueries
   readonly sync: Sync
   readonly typing: Typing
   readonly profileChanges: ProfileChanges

@@ -34,3 +34,9 @@ export const mapOf = <T extends TSchema>(value: T) =>
 
 /** The answer to user-interactive authentication, which looks into it itself. */
 export const auth = Type.Optional(jsonObject)
+
+/** As clients and servers search a directory. */
+export const publicRoomsFilter = Type.Object({
+  generic_search_term: Type.Optional(Type.Union([Type.String(), Type.Null()])),
+  room_types: Type.Optional(Type.Union([Type.Array(Type.Union([Type.String(), Type.Null()])), Type.Null()])),
+})

@@ -22,6 +22,8 @@ export interface DirectoryQuery {
   readonly term?: string
   /** null: rooms without a type. Absent: any. */
   readonly types?: readonly (string | null)[]
+  /** Leaves out rooms that do not federate. */
+  readonly forServers?: boolean
   readonly offset: number
   readonly limit: number
 }
@@ -29,13 +31,16 @@ export interface DirectoryQuery {
 /** Rooms with the most joined members first, and how many there are in all. */
 export async function publishedRooms(
   db: Kysely<LogTables>,
-  { term, types, offset, limit }: DirectoryQuery,
+  { term, types, forServers = false, offset, limit }: DirectoryQuery,
 ): Promise<{ readonly rooms: readonly PublishedRoom[]; readonly total: number }> {
   const wanted = sql<boolean>`in_directory
     and (${term ?? null}::text is null
       or strpos(lower(concat_ws(' ', name, topic, canonical_alias)), lower(${term ?? null}::text)) > 0)
     and (${types === undefined} or room_type = any(${(types ?? []).filter((type) => type !== null)}::text[])
-      or (${types?.includes(null) ?? false} and room_type is null))`
+      or (${types?.includes(null) ?? false} and room_type is null))
+    and (not ${forServers}::boolean or exists (
+      select from room r join event_text t on t.room = r.room and t.event = r.creation_event
+      where r.room = room_summary.room and strpos(t.body, '"m.federate":false') = 0))`
   const [rooms, count] = await Promise.all([
     db
       .selectFrom('room_summary')

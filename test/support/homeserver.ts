@@ -5,6 +5,7 @@ import { assemble } from '../../src/assemble.js'
 import type { Services } from '../../src/client-server/services.js'
 import { Passwords } from '../../src/accounts/passwords.js'
 import { readConfig } from '../../src/config.js'
+import type { Remote } from '../../src/federation/remote.js'
 import { listen } from '../../src/http/server.js'
 import { silentLogger } from '../../src/logger.js'
 import { recordServer, serverRecord } from '../../src/store/server.js'
@@ -30,6 +31,8 @@ export interface TestHomeserverOptions {
   readonly environment?: Readonly<Record<string, string>>
   /** Another process on the same database. */
   readonly database?: TestDatabase
+  /** Other servers, by a script. */
+  readonly remote?: Remote
 }
 
 /** A whole server in this process on a database of its own; call it once at the top of a file. It ends after the tests. */
@@ -57,6 +60,7 @@ export async function startTestHomeserver(options: TestHomeserverOptions = {}): 
     log: silentLogger,
     shuttingDown: stopping.signal,
     passwords: cheap,
+    ...(options.remote && { remote: options.remote }),
   })
   const server = await listen(app, { host: '127.0.0.1', port: 0, logger: silentLogger })
   const baseUrl = `http://127.0.0.1:${server.port}`

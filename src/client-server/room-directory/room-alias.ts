@@ -1,7 +1,7 @@
 import { Type } from 'typebox'
 import { roomAlias, roomId } from '../../http/fields.js'
 import { addAlias, removeAlias } from '../../room/aliases.js'
-import { roomIdOfAlias, roomOrForbidden } from '../../room/known-room.js'
+import { roomOrForbidden } from '../../room/known-room.js'
 import { endpoint } from '../endpoint.js'
 
 /**
@@ -16,10 +16,12 @@ export const getRoomIdByAlias = endpoint({
   method: 'get',
   path,
   auth: 'none',
+  rateLimit: 'remote-query',
   params,
 
-  async handle({ config, rooms }, { params }) {
-    return { room_id: await roomIdOfAlias(rooms, params.roomAlias), servers: [config.serverName] }
+  async handle({ remoteQueries }, { params, signal }) {
+    const { roomId, servers } = await remoteQueries.resolveAlias(params.roomAlias, signal)
+    return { room_id: roomId, servers }
   },
 })
 

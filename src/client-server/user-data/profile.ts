@@ -1,9 +1,10 @@
 import { Type } from 'typebox'
+import { ownProfile } from '../../accounts/own-profile.js'
 import { jsonObject, userId } from '../../http/fields.js'
 import { own, type Json, type JsonObject } from '../../protocol/json.js'
 import { badJson, invalidParam, MatrixError, missingParam, notFound } from '../../protocol/matrix-error.js'
-import { account } from '../../store/accounts.js'
-import { profile, setProfileField as setField, type Profile } from '../../store/profiles.js'
+import { serverNameOf } from '../../protocol/identifiers.js'
+import { setProfileField as setField } from '../../store/profiles.js'
 import { endpoint } from '../endpoint.js'
 import type { Services } from '../services.js'
 import { requireOwn } from './own-user.js'
@@ -12,7 +13,7 @@ import { requireOwn } from './own-user.js'
  * /_matrix/client/v3/profile/{userId}, /profile/{userId}/{keyName}
  * https://spec.matrix.org/v1.19/client-server-api/#profiles
  *
- * Profiles can be read by anybody, as rooms show them anyway. Those of other servers' users are not known here.
+ * Profiles can be read by anybody, as rooms show them anyway. Those of other servers' users are asked of them.
  * The rooms a user is in are told of a new name or avatar before the answer, or after it where they are many
  * (src/room/profile-changes.ts).
  */
@@ -24,8 +25,13 @@ export const getUserProfile = endpoint({
   method: 'get',
   path: '/_matrix/client/v3/profile/:userId',
   auth: 'none',
+  rateLimit: 'remote-query',
   params: Type.Object({ userId }),
-  handle: (services, { params }) => profileOf(services, params.userId),
+
+  handle: ({ config, db, remoteQueries }, { params, signal }) =>
+    serverNameOf(params.userId) === config.serverName
+      ? ownProfile(db, params.userId)
+      : remoteQueries.profile(params.userId, undefined, signal),
 })
 
 export const getProfileField = endpoint({
@@ -33,20 +39,19 @@ export const getProfileField = endpoint({
   method: 'get',
   path: '/_matrix/client/v3/profile/:userId/:keyName',
   auth: 'none',
+  rateLimit: 'remote-query',
   params: Type.Object({ userId, keyName }),
 
-  async handle(services, { params }) {
-    const value = own(await profileOf(services, params.userId), params.keyName)
+  async handle({ config, db, remoteQueries }, { params, signal }) {
+    const profile =
+      serverNameOf(params.userId) === config.serverName
+        ? await ownProfile(db, params.userId)
+        : await remoteQueries.profile(params.userId, params.keyName, signal)
+    const value = own(profile, params.keyName)
     if (value === undefined) throw notFound('The profile does not have this field')
     return { [params.keyName]: value }
   },
 })
-
-async function profileOf({ db }: Pick<Services, 'db'>, userId: string): Promise<Profile> {
-  const found = await account(db, userId)
-  if (found === undefined || found.isDeactivated) throw notFound('There is no such user here')
-  return profile(db, userId)
-}
 
 export const setProfileField = endpoint({
   operationId: 'setProfileField',
