@@ -1,22 +1,18 @@
 import { randomBytes, randomInt } from 'node:crypto'
 import { existsSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { encodeBase64 } from './protocol/base64.js'
-import { formatSigningKeyFile, parseSigningKeyFile, type SigningKey } from './protocol/signing.js'
+import { formatSigningKeyFile, isPublishedKey, parseSigningKeyFile, type SigningKey } from './protocol/signing.js'
 
 /**
  * The file of the key this server signs with. It is the server: whoever has it can speak for all its users, and without
  * it the server cannot speak in the rooms it is in.
  */
 
-/** A key that was shipped inside an installer, so that many servers had it (CVE-2026-24044). */
-const PUBLISHED_KEYS: ReadonlySet<string> = new Set(['l/O9hxMVKB6Lg+3Hqf0FQQZhVESQcMzbPN1Cz2nM3og'])
-
 /** Undefined where there is no file. Throws, naming the file, where it holds no usable key. */
 export function readSigningKey(path: string): SigningKey | undefined {
   if (!existsSync(path)) return undefined
   const key = parse(path)
-  if (PUBLISHED_KEYS.has(encodeBase64(key.publicKey))) {
+  if (isPublishedKey(key.publicKey)) {
     throw new Error(`The signing key in ${path} is publicly known: anybody can sign with it. Make another one`)
   }
   return key

@@ -215,10 +215,16 @@ export function verify(publicKey: Uint8Array, message: Uint8Array, signature: Ui
   return key !== undefined && verifyBytes(null, message, key, signature)
 }
 
+/** Keys whose private halves everybody has: one was shipped inside an installer (CVE-2026-24044). */
+const publishedKeys: ReadonlySet<string> = new Set(['l/O9hxMVKB6Lg+3Hqf0FQQZhVESQcMzbPN1Cz2nM3og'])
+
+/** Whether anybody can sign with this key. */
+export const isPublishedKey = (publicKey: Uint8Array): boolean => publishedKeys.has(encodeBase64(publicKey))
+
 /**
- * The key with which OpenSSL judges a signature as libsodium does; undefined for what libsodium refuses. OpenSSL alone
- * takes public keys and first halves R of small order, for which signatures over any message can be made up, and public
- * keys that are not reduced. Both refuse S >= L.
+ * The key with which OpenSSL judges a signature as libsodium does; undefined for what libsodium refuses, and for keys that
+ * everybody can sign with. OpenSSL alone takes public keys and first halves R of small order, for which signatures over
+ * any message can be made up, and public keys that are not reduced. Both refuse S >= L.
  */
 export function keyToVerify(publicKey: Uint8Array, signature: Uint8Array): KeyObject | undefined {
   if (publicKey.length !== 32 || signature.length !== 64) return undefined
@@ -229,8 +235,9 @@ export function keyToVerify(publicKey: Uint8Array, signature: Uint8Array): KeyOb
 /** Making a key object costs as much as a verification. The keys of a few thousand servers come again and again. */
 const keyObjects = new LRUCache<string, KeyObject>({ max: 4096 })
 
-function keyObjectOf(publicKey: Uint8Array): KeyObject {
+function keyObjectOf(publicKey: Uint8Array): KeyObject | undefined {
   const name = encodeBase64(publicKey)
+  if (publishedKeys.has(name)) return undefined
   const known = keyObjects.get(name)
   if (known !== undefined) return known
   const made = createPublicKey({ key: Buffer.concat([spkiPrefix, publicKey]), format: 'der', type: 'spki' })

@@ -78,6 +78,7 @@ export const deletions: readonly Deletion[] = [
   olderThan('received_message', 'received_ts', 7 * DAY),
   olderThan('one_time_key', 'claimed_ts', 7 * DAY),
   olderThan('staged_pdu', 'received_ts', 7 * DAY),
+  olderThan('received_transaction', 'created_ts', DAY),
   olderThan('interactive_auth_session', 'expires_ts', 0),
   olderThan('server_key_answer', 'used_ts', 365 * DAY),
   olderThan('openid_token', 'expires_ts', 0),

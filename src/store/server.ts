@@ -60,6 +60,14 @@ export async function recordServer(db: Kysely<Tables>, record: ServerRecord): Pr
     .execute()
 }
 
+/** The keys this server signed with before. */
+export async function oldVerifyKeys(
+  db: Kysely<Tables>,
+): Promise<{ readonly keyId: string; readonly publicKey: Uint8Array; readonly expiredTs: number }[]> {
+  const rows = await db.selectFrom('old_verify_key').selectAll().orderBy('key_id').execute()
+  return rows.map((row) => ({ keyId: row.key_id, publicKey: row.public_key, expiredTs: row.expired_ts }))
+}
+
 /** The key of the row becomes an old one and the given one takes its place. */
 export async function replaceSigningKey(
   trx: Transaction<Tables>,

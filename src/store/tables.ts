@@ -1,11 +1,15 @@
 import type { AccountTables } from './accounts.js'
 import type { DeviceKeyTables } from './device-keys.js'
+import type { DestinationTables } from './destinations.js'
+import type { DeviceListStreamTables } from './device-list-stream.js'
 import type { DeviceListTables } from './device-lists.js'
 import type { DeviceTables } from './devices.js'
+import type { FederationOutboxTables } from './federation-outbox.js'
 import type { InteractiveAuthTables } from './interactive-auth-sessions.js'
 import type { LogTables } from './log-tables.js'
 import type { OpenIdTokenTables } from './openid-tokens.js'
 import type { ProfileTables } from './profiles.js'
+import type { ReceivedTransactionTables } from './received-transactions.js'
 import type { RegistrationTokenTables } from './registration-tokens.js'
 import type { ServerKeyTables } from './server-keys.js'
 import type { RemoteDeviceTables } from './remote-devices.js'
@@ -24,6 +28,9 @@ export interface Tables
     DeviceTables,
     DeviceKeyTables,
     DeviceListTables,
+    DeviceListStreamTables,
+    DestinationTables,
+    FederationOutboxTables,
     ToDeviceTransactionTables,
     RemoteDeviceTables,
     RegistrationTokenTables,
@@ -31,4 +38,5 @@ export interface Tables
     SetupTokenTables,
     ProfileTables,
     OpenIdTokenTables,
-    StagedPduTables {}
+    StagedPduTables,
+    ReceivedTransactionTables {}

@@ -12,6 +12,8 @@ import { roomVersionNames, rulesOf } from '../../src/protocol/room-versions.js'
 import {
   finishEvent,
   formatSigningKeyFile,
+  isPublishedKey,
+  keyToVerify,
   parseSigningKeyFile,
   signEvent,
   signingKeyFromSeed,
@@ -334,5 +336,13 @@ describe('forged signatures', () => {
         expect(verify(bytesOf(y + sign), Buffer.from('message'), key.sign(Buffer.from('message')))).toBe(false)
       }
     }
+  })
+
+  it('by a key whose private half was published are not even looked at (CVE-2026-24044)', () => {
+    const published = bytes('l/O9hxMVKB6Lg+3Hqf0FQQZhVESQcMzbPN1Cz2nM3og')
+    const signature = key.sign(Buffer.from('message'))
+    expect(keyToVerify(key.publicKey, signature)).toBeDefined()
+    expect(keyToVerify(published, signature)).toBeUndefined()
+    expect(isPublishedKey(published)).toBe(true)
   })
 })

@@ -1,0 +1,116 @@
+/**
+ * Who sent a request: the server that signed it. The signature covers the method, the URI as it stands in the request
+ * line, both servers' names and the content, so that it is worth nothing for another request or at another server.
+ * https://spec.matrix.org/v1.19/server-server-api/#request-authentication
+ */
+import { decodeBase64 } from '../protocol/base64.js'
+import { CanonicalJsonError } from '../protocol/canonical-json.js'
+import { isObject, type JsonObject } from '../protocol/json.js'
+import { limitExceeded, unauthorized } from '../protocol/matrix-error.js'
+import { verify } from '../protocol/signing.js'
+import { JsonError, parseExactJson } from '../protocol/strict-json.js'
+import { parseAuthorization, requestText, type Credentials } from '../protocol/x-matrix.js'
+import { Unreachable } from './remote.js'
+import type { ServerKeys } from './server-keys.js'
+
+export interface RequestAuthDeps {
+  readonly serverName: string
+  readonly serverKeys: Pick<ServerKeys, 'keys' | 'knows'>
+  /** In ms. */
+  readonly now: () => number
+  /** A server is alive: it signed what it just sent. */
+  readonly onHeard: (serverName: string) => void
+}
+
+/** A request as it came; `SignedRequest` of http/dispatch.ts. */
+export interface ReceivedRequest {
+  readonly method: string
+  readonly uri: string
+  readonly authorization: string | undefined
+  readonly content: string | undefined
+}
+
+/** In ms: the other side has its own, and keys that come later are kept for the next request. */
+const PATIENCE = 15_000
+/** Requests of servers we know nothing of. Anybody can write any name into a header, and have us look for it. */
+const MOST_STRANGERS = 50
+
+export class RequestAuth {
+  #strangers = 0
+
+  constructor(private readonly deps: RequestAuthDeps) {}
+
+  /** Throws M_UNAUTHORIZED, or M_LIMIT_EXCEEDED where too many servers are looked for already. */
+  async authenticate(request: ReceivedRequest): Promise<{ readonly serverName: string }> {
+    if (request.authorization === undefined) throw unauthorized('The request has no Authorization header')
+    const credentials = parseAuthorization(request.authorization)
+    this.#checkNames(credentials)
+    const key = await this.#key(credentials)
+    const signature = decodeBase64(credentials.signature)
+    const signed = this.#signedText(request, credentials)
+    if (signature === undefined || signed === undefined || !verify(key, Buffer.from(signed), signature)) {
+      throw unauthorized(
+        `The signature of ${credentials.origin} is not that of this request: it covers the method, the path and query ` +
+          'as they are sent, origin, destination and content',
+      )
+    }
+    this.deps.onHeard(credentials.origin)
+    return { serverName: credentials.origin }
+  }
+
+  #checkNames({ origin, destination }: Credentials): void {
+    const { serverName } = this.deps
+    if (destination !== undefined && destination !== serverName) {
+      throw unauthorized(`The request is for another server: this is ${serverName}`)
+    }
+    if (origin === serverName) throw unauthorized(`This server asks itself nothing: the origin cannot be ${serverName}`)
+  }
+
+  /** A key that counts at this moment: those of `old_verify_keys` have expired, whatever they sign. */
+  async #key({ origin, keyId }: Credentials): Promise<Uint8Array> {
+    const now = this.deps.now()
+    const found = (await this.#keys(origin, keyId, now)).get(keyId)
+    if (found === undefined) throw unauthorized(`${origin} publishes no key ${keyId}`)
+    if (found.validUntil <= now) throw unauthorized(`The key ${keyId} of ${origin} has expired`)
+    return found.key
+  }
+
+  async #keys(origin: string, keyId: string, now: number): ReturnType<ServerKeys['keys']> {
+    if (await this.deps.serverKeys.knows(origin)) return this.#patiently(origin, keyId, now)
+    if (this.#strangers >= MOST_STRANGERS) throw limitExceeded(1_000)
+    this.#strangers++
+    try {
+      return await this.#patiently(origin, keyId, now)
+    } finally {
+      this.#strangers--
+    }
+  }
+
+  async #patiently(origin: string, keyId: string, now: number): ReturnType<ServerKeys['keys']> {
+    const patience = AbortSignal.timeout(PATIENCE)
+    try {
+      return await this.deps.serverKeys.keys(origin, [keyId], now, patience)
+    } catch (cause) {
+      if (cause instanceof Unreachable) throw unauthorized(`Cannot verify the signature: ${cause.message}`)
+      if (patience.aborted) throw unauthorized(`Cannot verify the signature: ${origin} is slow to answer for its keys`)
+      throw cause
+    }
+  }
+
+  /** Undefined where there is no such text: nobody has signed it. */
+  #signedText({ method, uri, content }: ReceivedRequest, { origin }: Credentials): string | undefined {
+    try {
+      const parsed = content === undefined ? undefined : contentOf(content)
+      return requestText({ method, uri, origin, destination: this.deps.serverName, content: parsed })
+    } catch (cause) {
+      if (cause instanceof CanonicalJsonError || cause instanceof JsonError) return undefined
+      throw cause
+    }
+  }
+}
+
+function contentOf(text: string): JsonObject {
+  const content = parseExactJson(text)
+  if (!isObject(content)) throw new JsonError('syntax')
+  return content
+}
