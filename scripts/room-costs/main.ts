@@ -10,7 +10,7 @@ import { makeDatabase } from '../../test/support/make-database.js'
 import { testRooms } from '../../test/support/rooms.js'
 import { startTestPostgres } from '../../test/support/test-cluster.js'
 import { inboundManyRooms, inboundOneRoom } from './inbound.js'
-import { largeRoom, manyConflicts } from './resolution.js'
+import { healing, largeRoom, manyConflicts } from './resolution.js'
 import { forkAndMerge } from './storage.js'
 import type { Costs } from './costs.js'
 
@@ -18,6 +18,7 @@ const measurements: Readonly<Record<string, (costs: Costs) => Promise<string>>> 
   'inbound: one room': inboundOneRoom,
   'inbound: 100 rooms': inboundManyRooms,
   'resolution: two branches of 1,000 conflicts': manyConflicts,
+  'resolution: two branches of 1,000 events as they come': healing,
   'resolution: 100 conflicts among 50,000 members': largeRoom,
   'storage: a fork and a merge every 10 events': forkAndMerge,
 }
@@ -29,7 +30,7 @@ for (const [name, measure] of Object.entries(measurements)) {
   const database = await makeDatabase()
   const engine = await testRooms(database, { cacheMb: 256 })
   const figure = await measure({ engine, database })
-  console.log(`${name.padEnd(50)} ${figure}   (load ${loadavg()[0]!.toFixed(1)})`)
+  console.log(`${name.padEnd(56)} ${figure}   (load ${loadavg()[0]!.toFixed(1)})`)
   await engine.close()
   await database.drop()
 }

@@ -44,6 +44,35 @@ export async function largeRoom(costs: Costs): Promise<string> {
   return merged(costs, arrivals, changes as [Arrival[], Arrival[]], ...branches)
 }
 
+/** Two branches arrive at once, event by event, each tenth a state event; then one event binds them together. */
+export async function healing(costs: Costs): Promise<string> {
+  const people = users(100)
+  const { line, arrivals } = Line.begin({ users: { [alice]: 100, [bob]: 99 } })
+  for (const user of [bob, ...people]) arrivals.push(line.add(user, 'm.room.member', member('join'), user))
+  const name = await adopt(costs, arrivals)
+  await take(costs, name, arrivals.slice(1))
+  await settle(costs)
+  const branches = [line.fork(), line.fork()] as const
+  const interleaved = Array.from({ length: 1_000 }, (_, i) =>
+    branches.map((branch, side) => stepOf(branch, side === 0 ? alice : bob, i, people)),
+  ).flat()
+  const held = heldLongest()
+  const ms = await timed(() => take(costs, name, interleaved))
+  branches[0].merge(branches[1])
+  const merge = await timed(() => take(costs, name, [branches[0].say(alice)]))
+  const each = `${(ms / interleaved.length).toFixed(1)} ms each`
+  return `${(ms / 1000).toFixed(1)} s (${each}), the merge ${Math.round(merge)} ms, event loop held ${held()} ms`
+}
+
+function stepOf(branch: Line, sender: string, i: number, people: readonly string[]): Arrival {
+  const target = people[(i / 10) % people.length]!
+  if (i % 100 === 0) {
+    return branch.add(sender, 'm.room.power_levels', { users: { [alice]: 100, [bob]: 99 }, events: { x: i / 100 } }, '')
+  }
+  if (i % 20 === 0) return branch.add(sender, 'm.room.member', member(sender === alice ? 'ban' : 'leave'), target)
+  return i % 10 === 0 ? branch.add(sender, 'org.example.state', { i }, `key ${i}`) : branch.say(sender)
+}
+
 async function merged(
   costs: Costs,
   arrivals: readonly Arrival[],

@@ -10,10 +10,12 @@
  */
 import { authEventKeys } from '../authorization/index.js'
 import type { RoomVersionRules } from '../room-versions.js'
+import { counted } from './counted.js'
 import { stateMapKey, type ConflictedSets, type Events, type ResolvedState } from './sets.js'
 import { resolveV1 } from './v1.js'
 import { resolveV2 } from './v2.js'
 
+export { TooManySteps } from './counted.js'
 export { stateMapKey, type ConflictedSets, type Events, type ResolutionEvent, type ResolvedState } from './sets.js'
 
 /**
@@ -21,9 +23,17 @@ export { stateMapKey, type ConflictedSets, type Events, type ResolutionEvent, ty
  *
  * `event` answers for every event of the sets, for those the unconflicted state map names when asked for `keysAskedFor`,
  * for the auth events of all of them, and for the power levels events on which those stand with their auth events.
+ *
+ * @throws TooManySteps when it takes more than `steps`, each about a microsecond.
  */
-export function resolveState(rules: RoomVersionRules, sets: ConflictedSets, event: Events): ResolvedState {
-  return rules.stateResolution === 'v1' ? resolveV1(rules, sets, event) : resolveV2(rules, sets, event)
+export function resolveState(
+  rules: RoomVersionRules,
+  sets: ConflictedSets,
+  event: Events,
+  steps = Infinity,
+): ResolvedState {
+  const events = counted(event, steps)
+  return rules.stateResolution === 'v1' ? resolveV1(rules, sets, events) : resolveV2(rules, sets, events)
 }
 
 /** The keys of the unconflicted state map at which resolving these events looks: their own, and those that authorise them. */

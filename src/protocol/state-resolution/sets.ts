@@ -7,6 +7,8 @@ export interface ResolutionEvent {
   readonly event: RoomEvent
   readonly authEvents: readonly EventNumber[]
   readonly rejected: boolean
+  /** Of its text. */
+  readonly characters?: number
 }
 
 export type Events = (number: EventNumber) => ResolutionEvent

@@ -13,6 +13,7 @@ import { candidates, reachedFrom } from './auth-difference.js'
 import { AuthGraph } from './auth-graph.js'
 import { conflictedSubgraph } from './conflicted-subgraph.js'
 import { conflictsOf, isConflict, type Conflicts } from './conflicts.js'
+import type { EarlierWalks } from './earlier-walks.js'
 import type { Budget } from './limits.js'
 import type { PlainSets, ResolutionWorker } from './worker.js'
 
@@ -29,6 +30,7 @@ export class Resolution {
     private readonly rules: RoomVersionRules,
     private readonly budget: Budget,
     private readonly worker: ResolutionWorker,
+    private readonly earlier: EarlierWalks,
   ) {
     this.graph = new AuthGraph(stores, view)
   }
@@ -38,7 +40,7 @@ export class Resolution {
     const differing = await this.budget.waitFor(conflictsOf(this.view, states))
     const conflicts = new Map([...differing].filter(([, values]) => isConflict(this.rules, values)))
     const sets = await this.setsOf(states, conflicts, differing)
-    const resolved = await this.worker.resolve(this.rules, sets, this.events)
+    const resolved = await this.worker.resolve(this.rules, sets, this.events, this.budget.steps)
     const byKey = new Map<StateKeyNumber, EventNumber>()
     for (const number of resolved.values()) byKey.set(this.events.get(number)!.stateKey!, number)
     const changes: [StateKeyNumber, EventNumber | undefined][] = []
@@ -63,8 +65,7 @@ export class Resolution {
     const authDifference =
       rules.stateResolution === 'v1' ? new Set<EventNumber>() : await candidates(graph, perState, budget)
     if (authDifference.size > 0) {
-      const entriesAmong = (events: readonly AuthChild[]) => this.entriesAmong(states[0]!, differing, events)
-      for (const number of await reachedFrom(graph, authDifference, entriesAmong, budget)) authDifference.delete(number)
+      for (const number of await this.reachedAmong(authDifference, states[0]!, differing)) authDifference.delete(number)
     }
     const subgraph =
       rules.stateResolution === 'v2.1' ? await conflictedSubgraph(graph, conflicted, budget) : new Set<EventNumber>()
@@ -78,6 +79,21 @@ export class Resolution {
       authDifference,
       conflictedSubgraph: subgraph,
     }
+  }
+
+  /** Those of the candidates that the auth chain of an entry of all the states holds. */
+  private async reachedAmong(
+    found: ReadonlySet<EventNumber>,
+    state: StateReference,
+    differing: Conflicts,
+  ): Promise<ReadonlySet<EventNumber>> {
+    const { graph, view, budget, earlier } = this
+    const unreached = earlier.unreachedIn(view, state, differing)
+    const unknown = new Set([...found].filter((number) => !unreached.has(number)))
+    const entriesAmong = (events: readonly AuthChild[]) => this.entriesAmong(state, differing, events)
+    const reached = await reachedFrom(graph, unknown, entriesAmong, budget)
+    earlier.remember(view, state, differing, new Set([...found].filter((number) => !reached.has(number))))
+    return reached
   }
 
   /** Those of the events that are in all the states. */
@@ -128,14 +144,34 @@ export class Resolution {
   /** The auth events, which stand in for what a state lacks, and the power levels on which power levels stand. */
   private async loadWhatAuthorises(events: readonly EventNumber[]): Promise<void> {
     await this.load(events.flatMap((number) => this.events.get(number)!.authEvents))
-    const powerLevels = [...this.events.values()].filter(isPowerLevels).map(({ number }) => number)
-    const uncommitted = this.view.uncommittedEvents().filter(isPowerLevels)
-    const { left } = this.budget
-    const from = [...powerLevels, ...uncommitted.flatMap(({ authEvents }) => authEvents)]
-    const line = await this.budget.waitFor(powerLevelsBefore(this.stores, this.view.room, from, left + 1))
-    this.budget.spend(line.length)
-    await this.load([...line, ...uncommitted.map(({ number }) => number)])
+    const powerLevels = [...this.events.values()].filter(isPowerLevels)
+    await this.load(await this.powerLevelsBefore(powerLevels))
     await this.load([...this.events.values()].filter(isPowerLevels).flatMap(({ authEvents }) => authEvents))
+  }
+
+  /** Down through what is at hand; where it ends, all that is left comes with one statement. */
+  private async powerLevelsBefore(powerLevels: readonly StoredEvent[]): Promise<Set<EventNumber>> {
+    const line = new Set(powerLevels.map(({ number }) => number))
+    const elsewhere: EventNumber[] = []
+    const open = [...powerLevels]
+    for (let event = open.pop(); event !== undefined; event = open.pop()) {
+      for (const number of event.authEvents) {
+        if (line.has(number)) continue
+        const authEvent = this.view.knownEvent(number)
+        if (authEvent === undefined) elsewhere.push(number)
+        else if (isPowerLevels(authEvent)) {
+          line.add(number)
+          open.push(authEvent)
+        }
+      }
+    }
+    this.budget.spend(line.size)
+    if (elsewhere.length === 0) return line
+    const { left } = this.budget
+    const rest = await this.budget.waitFor(powerLevelsBefore(this.stores, this.view.room, elsewhere, left + 1))
+    this.budget.spend(rest.length)
+    for (const number of rest) line.add(number)
+    return line
   }
 
   private async load(numbers: Iterable<EventNumber>): Promise<void> {
@@ -143,7 +179,11 @@ export class Resolution {
     for (let i = 0; i < wanted.length; i += AT_A_TIME) {
       const some = wanted.slice(i, i + AT_A_TIME)
       await this.budget.waitFor(whenLoaded(() => this.view.haveEvents(some)))
-      for (const number of some) this.events.set(number, this.view.event(number))
+      for (const number of some) {
+        const event = this.view.event(number)
+        this.events.set(number, event)
+        this.budget.spendBytes(event.text.length)
+      }
     }
   }
 }

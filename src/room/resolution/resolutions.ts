@@ -7,13 +7,14 @@
  * whatever becomes of the segments they are in.
  */
 import { LRUCache } from 'lru-cache'
-import type { EventNumber, StateKeyNumber, StateReference } from '../../protocol/numbers.js'
+import type { EventNumber, RoomNumber, StateKeyNumber, StateReference } from '../../protocol/numbers.js'
 import type { RoomVersionRules } from '../../protocol/room-versions.js'
 import { identityOf, type StateChange } from '../../protocol/state-trie.js'
 import { Missing } from '../../store/missing.js'
 import type { StateView } from '../../store/state-view.js'
 import type { Stores } from '../../store/stores.js'
-import { Budget, defaultLimits, type ResolutionLimits } from './limits.js'
+import { EarlierWalks } from './earlier-walks.js'
+import { Budget, defaultLimits, withEffort, type ResolutionLimits } from './limits.js'
 import { Resolution } from './resolution.js'
 import { ResolutionWorker } from './worker.js'
 
@@ -33,6 +34,9 @@ const none: readonly StateChange[] = []
 
 export class Resolutions {
   private readonly remembered: LRUCache<string, Remembered>
+  /** Of each room the last that is larger than what is remembered may be. */
+  private readonly large = new WeakMap<StateView, { readonly key: string; readonly result: Remembered }>()
+  private readonly earlier: EarlierWalks
   private readonly worker = new ResolutionWorker()
 
   constructor(
@@ -40,34 +44,51 @@ export class Resolutions {
     private readonly limits: ResolutionLimits = defaultLimits,
     private readonly now: () => number = () => performance.now(),
   ) {
+    const bytes = Math.ceil(stores.memory.resolutionBytes / 2)
+    this.earlier = new EarlierWalks(bytes)
     this.remembered = new LRUCache({
-      maxSize: stores.memory.resolutionBytes,
+      maxSize: bytes,
       sizeCalculation: ({ changes }, key) => changes.length * 50 + key.length + 200,
     })
   }
 
-  /** @throws Missing, whose load rejects with ResolutionTooCostly at the limits. */
-  resolve(view: StateView, rules: RoomVersionRules, states: readonly StateReference[]): Resolved {
+  /**
+   * `effort`: how many times the limits it may cost.
+   * @throws Missing, whose load rejects with ResolutionTooCostly at the limits.
+   */
+  resolve(view: StateView, rules: RoomVersionRules, states: readonly StateReference[], effort = 1): Resolved {
     const byIdentity = new Map(states.map((state) => [view.run(identityOf(view.segments, state)), state]))
     const [first] = states
     if (byIdentity.size < 2) return { base: first!, changes: none }
     const key = `${view.room}:${[...byIdentity.keys()].sort().join('')}`
-    const known = this.remembered.get(key)
+    const known = this.remembered.get(key) ?? this.largeOne(view, key)
     if (known !== undefined) return { base: byIdentity.get(known.baseIdentity)!, changes: known.changes }
     throw new Missing(async () => {
-      const changes = await this.compute(view, rules, [...byIdentity.values()])
-      this.remembered.set(key, { baseIdentity: [...byIdentity.keys()][0]!, changes })
-      if (!this.remembered.has(key)) throw new Error('a resolution is larger than the memory for resolutions')
+      const changes = await this.compute(view, rules, [...byIdentity.values()], effort)
+      const result = { baseIdentity: [...byIdentity.keys()][0]!, changes }
+      this.remembered.set(key, result)
+      if (!this.remembered.has(key)) this.large.set(view, { key, result })
     })
+  }
+
+  private largeOne(view: StateView, key: string): Remembered | undefined {
+    const large = this.large.get(view)
+    return large?.key === key ? large.result : undefined
   }
 
   private compute(
     view: StateView,
     rules: RoomVersionRules,
     states: readonly StateReference[],
+    effort: number,
   ): Promise<[StateKeyNumber, EventNumber | undefined][]> {
-    const budget = new Budget(this.limits, this.now)
-    return new Resolution(this.stores, view, rules, budget, this.worker).of(states)
+    const budget = new Budget(withEffort(this.limits, effort), this.now)
+    return new Resolution(this.stores, view, rules, budget, this.worker, this.earlier).of(states)
+  }
+
+  /** States of the room that were not written may be gone. */
+  forget(room: RoomNumber): void {
+    this.earlier.forget(room)
   }
 
   async close(): Promise<void> {

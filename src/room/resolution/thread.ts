@@ -3,28 +3,33 @@ import { parentPort } from 'node:worker_threads'
 import type { JsonObject } from '../../protocol/json.js'
 import type { EventNumber } from '../../protocol/numbers.js'
 import { roomEventOf } from '../../protocol/pdu.js'
-import { rulesOf } from '../../protocol/room-versions.js'
+import { rulesOf, type RoomVersionRules } from '../../protocol/room-versions.js'
 import { resolveState, stateMapKey, type ResolutionEvent } from '../../protocol/state-resolution/index.js'
 import { parseExactJson } from '../../protocol/strict-json.js'
-import type { Task, TaskResult } from './worker.js'
+import { isTooCostly, type Answer, type EventText, type Message, type PlainSets } from './worker.js'
 
-parentPort?.on('message', (task: Task) => parentPort!.postMessage(resultOf(task)))
+/** Of the resolution that is being sent. */
+let events = new Map<EventNumber, ResolutionEvent>()
 
-function resultOf({ id, ...task }: Task): TaskResult {
-  try {
-    return { id, resolved: resolve(task) }
-  } catch (cause) {
-    return { id, failure: cause instanceof Error ? (cause.stack ?? cause.message) : String(cause) }
-  }
+parentPort?.on('message', (message: Message) => {
+  const rules = rulesOf(message.version)!
+  if ('events' in message) for (const event of message.events) events.set(event.number, parsed(rules, event))
+  else parentPort?.postMessage(resolve(rules, message.sets, message.steps))
+})
+
+function parsed(rules: RoomVersionRules, { number, eventId, text, authEvents, rejected }: EventText): ResolutionEvent {
+  const event = roomEventOf(rules, parseExactJson(text) as JsonObject, eventId)
+  return { number, event, authEvents, rejected, characters: text.length }
 }
 
-function resolve({ version, sets, events }: Omit<Task, 'id'>): ReadonlyMap<string, EventNumber> {
-  const rules = rulesOf(version)!
-  const parsed = new Map<EventNumber, ResolutionEvent>()
-  for (const { number, eventId, text, authEvents, rejected } of events) {
-    const event = roomEventOf(rules, parseExactJson(text) as JsonObject, eventId)
-    parsed.set(number, { number, event, authEvents, rejected })
-  }
+function resolve(rules: RoomVersionRules, sets: PlainSets, steps: number): Answer {
+  const all = events
+  events = new Map()
   const unconflicted = (type: string, stateKey: string) => sets.unconflicted.get(stateMapKey(type, stateKey))
-  return resolveState(rules, { ...sets, unconflicted }, (number) => parsed.get(number)!)
+  try {
+    return { resolved: resolveState(rules, { ...sets, unconflicted }, (number) => all.get(number)!, steps) }
+  } catch (cause) {
+    if (isTooCostly(cause)) return { tooCostly: cause.message }
+    return { failure: cause instanceof Error ? (cause.stack ?? cause.message) : String(cause) }
+  }
 }

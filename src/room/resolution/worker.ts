@@ -1,22 +1,29 @@
 /**
  * Where a resolution is worked out: here when it is short, otherwise on a thread of its own, so that other rooms go on. The
- * thread is started when it is first needed and lives as long as the engine.
+ * thread is started when it is first needed and lives as long as the engine. It has one resolution at a time, and each may
+ * take so many steps: others wait for it, and for no longer.
  */
 import { extname } from 'node:path'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { URL } from 'node:url'
 import { Worker } from 'node:worker_threads'
+import { ThirdPartyInviteTooCostly } from '../../protocol/authorization/index.js'
 import type { EventNumber } from '../../protocol/numbers.js'
 import type { RoomVersionRules } from '../../protocol/room-versions.js'
 import {
   resolveState,
   stateMapKey,
+  TooManySteps,
   type ResolutionEvent,
   type ResolvedState,
 } from '../../protocol/state-resolution/index.js'
 import type { StoredEvent } from '../../store/stored-event.js'
+import { ResolutionTooCostly } from './limits.js'
 
-/** So many events of the full conflicted set are some 10 ms of work (scripts/resolution-cost). */
-const SHORT = 300
+/** So many events of the full conflicted set, and so much text of events, are some 10 ms of work. */
+const SHORT = { events: 300, characters: 600_000 }
+/** Characters handed to the thread at once: copying them holds up everybody. */
+const PART = 2_000_000
 
 /** `ConflictedSets` as plain data. */
 export interface PlainSets {
@@ -27,72 +34,62 @@ export interface PlainSets {
   readonly conflictedSubgraph: ReadonlySet<EventNumber>
 }
 
-export interface Task {
-  readonly id: number
-  readonly version: string
-  readonly sets: PlainSets
-  readonly events: readonly (Omit<ResolutionEvent, 'event'> & { readonly eventId: string; readonly text: string })[]
-}
+/** As text: numbers as their sender wrote them do not survive on the way as objects. */
+export type EventText = Omit<ResolutionEvent, 'event'> & { readonly eventId: string; readonly text: string }
 
-export type TaskResult =
-  { readonly id: number; readonly resolved: ResolvedState } | { readonly id: number; readonly failure: string }
+/** What the thread is sent: the events in parts, then the sets, which it answers. */
+export type Message =
+  | { readonly version: string; readonly events: readonly EventText[] }
+  | { readonly version: string; readonly sets: PlainSets; readonly steps: number }
 
-interface Waiting {
-  readonly resolve: (resolved: ResolvedState) => void
-  readonly reject: (cause: Error) => void
-}
+export type Answer =
+  { readonly resolved: ResolvedState } | { readonly tooCostly: string } | { readonly failure: string }
 
 export class ResolutionWorker {
   private thread: Worker | undefined
-  private readonly waiting = new Map<number, Waiting>()
-  private lastId = 0
+  private last: Promise<unknown> = Promise.resolve()
 
-  resolve(
+  /** @throws ResolutionTooCostly when it takes more than so many steps. */
+  async resolve(
     rules: RoomVersionRules,
     sets: PlainSets,
     events: ReadonlyMap<EventNumber, StoredEvent>,
+    steps: number,
   ): Promise<ResolvedState> {
-    const size = sets.conflicted.length + sets.authDifference.size + sets.conflictedSubgraph.size
-    return size < SHORT ? Promise.resolve(resolveHere(rules, sets, events)) : this.resolveThere(rules, sets, events)
+    if (isShort(sets, events)) return resolveHere(rules, sets, events, steps)
+    const turn = this.last.then(() => this.resolveThere(rules, sets, events, steps))
+    this.last = turn.catch(() => undefined)
+    return turn
   }
 
-  private resolveThere(
+  private async resolveThere(
     { version }: RoomVersionRules,
     sets: PlainSets,
     events: ReadonlyMap<EventNumber, StoredEvent>,
+    steps: number,
   ): Promise<ResolvedState> {
-    const id = ++this.lastId
-    // As text: numbers as their sender wrote them do not survive on the way as objects.
-    const plain = Array.from(events.values(), ({ number, event: { eventId }, text, authEvents, fate }) => ({
-      number,
-      eventId,
-      text,
-      authEvents,
-      rejected: fate === 'rejected',
-    }))
-    return new Promise((resolve, reject) => {
-      this.waiting.set(id, { resolve, reject })
-      this.thread ??= this.start()
-      this.thread.postMessage({ id, version, sets, events: plain } satisfies Task)
-    })
+    const thread = (this.thread ??= this.start())
+    const answered = answerOf(thread)
+    // It may reject while parts are being sent.
+    answered.catch(() => undefined)
+    for (const part of partsOf(events)) {
+      thread.postMessage({ version, events: part } satisfies Message)
+      await nextTurn()
+    }
+    thread.postMessage({ version, sets, steps } satisfies Message)
+    const answer = await answered
+    if ('resolved' in answer) return answer.resolved
+    if ('tooCostly' in answer) throw new ResolutionTooCostly(answer.tooCostly)
+    throw new Error(`a resolution failed: ${answer.failure}`)
   }
 
   private start(): Worker {
     const thread = new Worker(new URL(`./thread${extname(import.meta.url)}`, import.meta.url))
     thread.unref()
-    thread.on('message', (result: TaskResult) => {
-      const waiting = this.waiting.get(result.id)
-      this.waiting.delete(result.id)
-      if ('resolved' in result) waiting?.resolve(result.resolved)
-      else waiting?.reject(new Error(`a resolution failed: ${result.failure}`))
-    })
-    const ended = (cause: Error) => {
+    thread.on('error', () => undefined)
+    thread.on('exit', () => {
       if (this.thread === thread) this.thread = undefined
-      for (const { reject } of this.waiting.values()) reject(cause)
-      this.waiting.clear()
-    }
-    thread.on('error', ended)
-    thread.on('exit', () => ended(new Error('the thread of resolutions ended')))
+    })
     return thread
   }
 
@@ -101,14 +98,65 @@ export class ResolutionWorker {
   }
 }
 
+/** Rejects when the thread ends. */
+function answerOf(thread: Worker): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const settle = () => void thread.off('message', answered).off('error', failed).off('exit', failed)
+    const answered = (answer: Answer) => {
+      settle()
+      resolve(answer)
+    }
+    const failed = (cause: unknown) => {
+      settle()
+      reject(new Error('the thread of resolutions ended', { cause }))
+    }
+    thread.on('message', answered).on('error', failed).on('exit', failed)
+  })
+}
+
+function* partsOf(events: ReadonlyMap<EventNumber, StoredEvent>): Generator<EventText[]> {
+  let part: EventText[] = []
+  let characters = 0
+  for (const { number, event, text, authEvents, fate } of events.values()) {
+    part.push({ number, eventId: event.eventId, text, authEvents, rejected: fate === 'rejected' })
+    characters += text.length
+    if (characters < PART) continue
+    yield part
+    part = []
+    characters = 0
+  }
+  yield part
+}
+
+function isShort(
+  { conflicted, authDifference, conflictedSubgraph }: PlainSets,
+  events: ReadonlyMap<EventNumber, StoredEvent>,
+): boolean {
+  if (conflicted.length + authDifference.size + conflictedSubgraph.size >= SHORT.events) return false
+  let characters = 0
+  for (const { text } of events.values()) characters += text.length
+  return characters < SHORT.characters
+}
+
 function resolveHere(
   rules: RoomVersionRules,
   sets: PlainSets,
   events: ReadonlyMap<EventNumber, StoredEvent>,
+  steps: number,
 ): ResolvedState {
   const unconflicted = (type: string, stateKey: string) => sets.unconflicted.get(stateMapKey(type, stateKey))
-  return resolveState(rules, { ...sets, unconflicted }, (number) => {
-    const { event, authEvents, fate } = events.get(number)!
-    return { number, event, authEvents, rejected: fate === 'rejected' }
-  })
+  const event = (number: EventNumber): ResolutionEvent => {
+    const { event, authEvents, fate, text } = events.get(number)!
+    return { number, event, authEvents, rejected: fate === 'rejected', characters: text.length }
+  }
+  try {
+    return resolveState(rules, { ...sets, unconflicted }, event, steps)
+  } catch (cause) {
+    if (isTooCostly(cause)) throw new ResolutionTooCostly(cause.message)
+    throw cause
+  }
 }
+
+/** What is no verdict on an event is none on a state. */
+export const isTooCostly = (cause: unknown): cause is Error =>
+  cause instanceof TooManySteps || cause instanceof ThirdPartyInviteTooCostly

@@ -47,7 +47,8 @@ class Shape {
       pdu: {},
     }
     const made = this.rules.roomIdIsCreateHash ? { ...event, eventId: `$${number}`, roomId: '!0' } : event
-    this.events.push({ number, event: made, authEvents, rejected: false })
+    const characters = JSON.stringify(made).length
+    this.events.push({ number, event: made, authEvents, rejected: false, characters })
     return number
   }
 
@@ -69,7 +70,7 @@ class Shape {
       conflictedSubgraph: new Set(this.rules.stateResolution === 'v2.1' ? [...conflicted, ...difference] : []),
     }
     const start = performance.now()
-    const resolved = resolveState(this.rules, sets, (number) => this.events[number]!)
+    const resolved = resolveState(this.rules, sets, (number) => this.events[number]!, 1_000_000)
     const milliseconds = performance.now() - start
     console.info(`version ${this.version}, ${name}: ${milliseconds.toFixed(0)} ms`)
     expect(resolved.size).toBeGreaterThan(0)
