@@ -11,7 +11,8 @@ import { serverNameOf } from '../protocol/identifiers.js'
 import { ownString } from '../protocol/json.js'
 import { forbidden, notFound } from '../protocol/matrix-error.js'
 import { redactedEvent } from '../protocol/pdu.js'
-import type { Position, RoomNumber, StateReference } from '../protocol/numbers.js'
+import type { EventNumber, Position, RoomNumber, StateReference } from '../protocol/numbers.js'
+import { entries, lookUpMany } from '../protocol/state-trie.js'
 import { joins, membershipIn, type Whose } from '../store/memberships.js'
 import { whenLoaded } from '../store/missing.js'
 import type { RoomName } from '../store/room-names.js'
@@ -63,16 +64,27 @@ export class Gate {
   }
 
   /**
-   * Events for a server that asks for history, as the texts it gets: what it may not see is there as redacted, since it
-   * needs the edges of the graph all the same. Rejected events, and those whose state is not known, are left out. Whether
-   * the server takes part in the room at all is for the caller to ask.
+   * Events for a server that is in the room, as the texts it gets: what it may not see is there as redacted, since it needs
+   * the edges of the graph all the same. Rejected events are left out. Whether the server is in the room is for the caller
+   * to ask.
    */
   async pdus(name: KnownRoom, server: string, events: readonly StoredEvent[]): Promise<string[]> {
-    const reader: Reader = { kind: 'server', server }
-    const readable = new Set<StoredEvent>(await this.readable(name, reader, events))
+    const readable = await this.readableInRoom(name, server, events)
     return events
-      .filter((event) => isShown(event, reader))
+      .filter(({ fate }) => fate !== 'rejected')
       .map((event) => (readable.has(event) ? event.text : redactedEvent(name.rules, event.event).text))
+  }
+
+  /**
+   * What of the state before an event, and of its auth chain, a server that is in the room gets as it was signed, and not
+   * as redacted: all, if it may see the event.
+   */
+  async signedInStateOf(name: KnownRoom, server: string, event: StoredEvent): Promise<(event: EventNumber) => boolean> {
+    if ((await this.readableInRoom(name, server, [event])).size === 1) return () => true
+    const { head } = await this.rooms.head(name)
+    const current = await this.stores.states.work(name.room, (segments) => entries(segments, head.state))
+    const numbers = new Set(current.map(([, number]) => number))
+    return (number) => numbers.has(number)
   }
 
   /** @throws MatrixError 404 for an event that is not there, and for one the reader may not see. */
@@ -122,6 +134,22 @@ export class Gate {
    */
   inReadableState(events: readonly StoredEvent[]): VisibleEvent[] {
     return events as VisibleEvent[]
+  }
+
+  /** Beside what the server may see as a reader: the current state, which whoever is in a room reads as a whole. */
+  private async readableInRoom(
+    name: RoomName,
+    server: string,
+    events: readonly StoredEvent[],
+  ): Promise<ReadonlySet<StoredEvent>> {
+    const readable = new Set<StoredEvent>(await this.readable(name, { kind: 'server', server }, events))
+    const hidden = events.filter((event) => event.stateKey !== undefined && !readable.has(event))
+    if (hidden.length === 0) return readable
+    const { head } = await this.rooms.head(name)
+    const keys = hidden.map(({ stateKey }) => stateKey!)
+    const current = await this.stores.states.work(name.room, (segments) => lookUpMany(segments, head.state, keys))
+    for (const event of hidden) if (current.get(event.stateKey!) === event.number) readable.add(event)
+    return readable
   }
 
   private async extent(name: RoomName, reader: Reader): Promise<{ until: number; current: StateReference }> {

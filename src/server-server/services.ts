@@ -1,8 +1,10 @@
 import type { Kysely } from 'kysely'
 import type { Config } from '../config.js'
 import type { Gate } from '../room/gate.js'
+import type { Inbound } from '../room/inbound/inbound.js'
 import type { Rooms } from '../room/rooms.js'
 import type { ServerAcls } from '../room/server-acls.js'
+import type { StatesForServers } from '../room/states-for-servers.js'
 import type { ServerIdentity } from '../server-identity.js'
 import type { LogWriter } from '../store/log-writer.js'
 import type { Stores } from '../store/stores.js'
@@ -18,4 +20,6 @@ export interface ServerServices {
   readonly rooms: Rooms
   readonly gate: Gate
   readonly acls: ServerAcls
+  readonly inbound: Inbound
+  readonly statesForServers: StatesForServers
 }
