@@ -147,6 +147,11 @@ export class JsonCutter {
     return this.#parts.splice(0)
   }
 
+  /** Whether a wanted member of this name has begun: an array without elements yields no part. */
+  has(key: string): boolean {
+    return this.#seen.has(key)
+  }
+
   /** The text is complete. Throws `JsonError` when it is not one. */
   end(): void {
     if (this.#depth !== 0 || this.#next !== Next.commaOrEnd) throw new JsonError('syntax')

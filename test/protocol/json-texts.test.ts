@@ -209,6 +209,12 @@ describe('partsOf', () => {
     cutter.end()
   })
 
+  it('knows an array without elements from one that is not there', () => {
+    const cutter = partsOf({ elements: ['state', 'auth_chain'] })
+    expect(cutter.push('{"state":[],"other":[]}')).toEqual([])
+    expect(['state', 'auth_chain', 'other'].map((key) => cutter.has(key))).toEqual([true, false, false])
+  })
+
   it('refuses a text that ends early', () => {
     expect(outcome(() => cutInPieces('{"state":[{"a":1}]', [3], { elements: ['state'] }))).toBe('syntax')
   })
