@@ -50,7 +50,14 @@ export async function membershipTemplate(
   return { room_version: name.rules.version, event }
 }
 
-function templateOn(
+function templateOn(rooms: Rooms, name: KnownRoom, head: BuildingHead, view: StateView, draft: Draft): JsonObject {
+  // Where it is a key of the event, the id is for the server to choose whose event it becomes.
+  const { event_id: _ours, ...template } = eventOn(rooms, name, head, view, draft)
+  return { ...template, origin: rooms.deps.server.name } as JsonObject
+}
+
+/** An event on a head, not hashed and not signed. @throws MatrixError 403 when the rules would refuse it. */
+export function eventOn(
   { deps }: Rooms,
   { rules, roomId }: KnownRoom,
   { head, extremities, create }: BuildingHead,
@@ -66,9 +73,7 @@ function templateOn(
   const event = roomEventOf(rules, pdu, '$template')
   const verdict = authorize(rules, event, (type, key) => lookUp(type, key)?.event, create?.event)
   if (!verdict.allowed) throw forbidden(`The room does not let ${draft.sender} do this: ${verdict.reason}`)
-  // Where it is a key of the event, the id is for the server to choose whose event it becomes.
-  const { event_id: _ours, ...template } = pdu as JsonObject
-  return { ...template, origin: deps.server.name } as JsonObject
+  return pdu
 }
 
 /**

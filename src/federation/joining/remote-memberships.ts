@@ -1,0 +1,355 @@
+/**
+ * Joining, leaving, knocking on and inviting into rooms where other servers have to take part.
+ *
+ * A room in which this server has a joined user is its own to change: then these are events like any other. Otherwise the
+ * servers that may be in the room are asked one after the other. What our users hear when all fail is the error of the
+ * server that came furthest, in our words.
+ */
+import { serverNameOf, isServerName } from '../../protocol/identifiers.js'
+import { isObject, own, ownString, type JsonObject } from '../../protocol/json.js'
+import { forbidden, incompatibleRoomVersion, MatrixError, notFound } from '../../protocol/matrix-error.js'
+import type { RoomVersionRules } from '../../protocol/room-versions.js'
+import { OneAtATime } from '../../one-at-a-time.js'
+import { enter } from '../../room/inbound/entering.js'
+import type { Entrances } from '../../room/inbound/entrances.js'
+import type { InboundDeps } from '../../room/inbound/inbound-deps.js'
+import { NotNow } from '../../room/inbound/not-now.js'
+import { isDropped, type Pdu } from '../../room/inbound/read-pdu.js'
+import type { PduText } from '../../room/inbound/peers.js'
+import { checkPdu, checkPolicy, readSignedPdu, receive } from '../../room/inbound/receive-pdu.js'
+import { keysOfBatch } from '../../room/inbound/keys-of-batch.js'
+import { keysWithOwn } from '../../room/inbound/own-signature.js'
+import { isKnown, type KnownRoom } from '../../room/known-room.js'
+import { memberContent } from '../../room/member-content.js'
+import { join, knock, leave, leaveUnheld } from '../../room/membership-changes.js'
+import { knockState } from '../../room/invite-state.js'
+import { proposeEvent } from '../../room/proposed-event.js'
+import { largestServers } from '../../store/held-events.js'
+import { joinedOfServer, membershipIn } from '../../store/memberships.js'
+import { profile } from '../../store/profiles.js'
+import { roomNumber } from '../../store/rooms.js'
+import type { RoomName } from '../../store/room-names.js'
+import type { StoredEvent } from '../../store/stored-event.js'
+import type { RemoteQueries } from '../remote-queries.js'
+import { RemoteError, Unreachable, type Remote } from '../remote.js'
+import { makeEvent, type Handshake, type Made } from './handshake.js'
+import { sendInvite } from './send-invite.js'
+import { sendJoin } from './send-join.js'
+import { sendKnock, sendLeave } from './send-membership.js'
+
+export interface RemoteMembershipsDeps {
+  readonly remote: Remote
+  readonly queries: Pick<RemoteQueries, 'resolveAlias'>
+  readonly inbound: InboundDeps
+  readonly entrances: Entrances
+}
+
+/** What a client says of the room it wants to get into. */
+export interface Destination {
+  readonly roomIdOrAlias: string
+  /** Servers that may be in it. */
+  readonly via: readonly string[]
+}
+
+/** Of one request, asked one after the other. */
+const MOST_CANDIDATES = 12
+
+export class RemoteMemberships {
+  private readonly oneAtATime = new OneAtATime()
+
+  constructor(private readonly deps: RemoteMembershipsDeps) {}
+
+  /** Resolves with the room's id, when it can be used. `signed`: an identity server's word on whom an invite is for. */
+  async join(
+    userId: string,
+    destination: Destination,
+    more: JsonObject,
+    signed?: JsonObject,
+    signal?: AbortSignal,
+  ): Promise<string> {
+    const { roomId, via } = await this.found(destination, signal)
+    const name = await this.deps.inbound.stores.names.find(roomId)
+    const candidates = await this.candidates(roomId, name, userId, via)
+    if (name !== undefined && isKnown(name) && ((await this.isIn(name)) || candidates.length === 0)) {
+      const unable = await this.joinHere(name, userId, more, signed, candidates)
+      if (unable === undefined) return roomId
+    }
+    if (candidates.length === 0) throw notFound('No server that is in the room is known: name one with `via`')
+    await this.oneAtATime.run(roomId, async () => {
+      const known = await this.deps.inbound.stores.names.find(roomId)
+      const isResident = known !== undefined && isKnown(known) && (await this.isIn(known))
+      // Somebody of ours came into it meanwhile.
+      if (isResident && name === undefined) return this.joinHere(known, userId, more, signed, [])
+      const content = memberContent('join', await profile(this.deps.inbound.db, userId), {
+        ...more,
+        ...(signed !== undefined && { third_party_invite: { signed } }),
+      })
+      return this.handshake('join', roomId, userId, content, candidates, signal)
+    })
+    return roomId
+  }
+
+  /** In a restricted room it may be that only another server can let the user in: then its refusal is the result. */
+  private async joinHere(
+    name: KnownRoom,
+    userId: string,
+    more: JsonObject,
+    signed: JsonObject | undefined,
+    candidates: readonly string[],
+  ): Promise<MatrixError | undefined> {
+    try {
+      await join(this.deps.inbound, name, userId, more, signed)
+      return undefined
+    } catch (cause) {
+      const isToBeTriedElsewhere =
+        candidates.length > 0 && cause instanceof MatrixError && cause.status === 403 && name.rules.restrictedJoins
+      if (!isToBeTriedElsewhere) throw cause
+      return cause
+    }
+  }
+
+  async knock(userId: string, destination: Destination, more: JsonObject, signal?: AbortSignal): Promise<string> {
+    const { roomId, via } = await this.found(destination, signal)
+    const { stores, db } = this.deps.inbound
+    const name = await stores.names.find(roomId)
+    const candidates = await this.candidates(roomId, name, userId, via)
+    if (name !== undefined && isKnown(name) && ((await this.isIn(name)) || candidates.length === 0)) {
+      await knock(this.deps.inbound, name, userId, more)
+      return roomId
+    }
+    if (candidates.length === 0) throw notFound('No server that is in the room is known: name one with `via`')
+    const content = memberContent('knock', await profile(db, userId), more)
+    await this.oneAtATime.run(roomId, () => this.handshake('knock', roomId, userId, content, candidates, signal))
+    return roomId
+  }
+
+  /**
+   * Leaves a room, declines an invite, takes back a knock. Where no server takes the leave, the invite or the knock is gone
+   * for the user all the same.
+   */
+  async leave(userId: string, roomId: string, more: JsonObject, signal?: AbortSignal): Promise<void> {
+    const { stores, db, logger } = this.deps.inbound
+    const name = await stores.names.find(roomId)
+    if (name === undefined) throw notFound('This server does not know the room')
+    const candidates = await this.candidates(roomId, name, userId, [])
+    if (isKnown(name) && ((await this.isIn(name)) || candidates.length === 0)) {
+      return leave(this.deps.inbound, name, userId, more)
+    }
+    const current = await membershipIn(db, name.room, userId)
+    if (current?.membership === 'invite' || current?.membership === 'knock') {
+      await this.handshake('leave', roomId, userId, more, candidates, signal).catch((cause: unknown) => {
+        if (!(cause instanceof MatrixError)) throw cause
+        logger.info({ room_id: roomId, reason: cause.message }, 'no server took the refusal of an invite')
+      })
+    }
+    await leaveUnheld(this.deps.inbound, name, userId)
+  }
+
+  private async found(
+    { roomIdOrAlias, via }: Destination,
+    signal: AbortSignal | undefined,
+  ): Promise<{ roomId: string; via: readonly string[] }> {
+    if (!roomIdOrAlias.startsWith('#')) return { roomId: roomIdOrAlias, via }
+    const { roomId, servers } = await this.deps.queries.resolveAlias(roomIdOrAlias, signal)
+    return { roomId, via: [...via, ...servers] }
+  }
+
+  private async isIn({ room }: RoomName): Promise<boolean> {
+    const { db, serverName } = this.deps.inbound
+    return (await joinedOfServer(db, room, serverName, 1)).length > 0
+  }
+
+  /** Who invited them is in the room; then whom the client named; then who was in it when we were. */
+  private async candidates(
+    roomId: string,
+    name: RoomName | undefined,
+    userId: string,
+    via: readonly string[],
+  ): Promise<string[]> {
+    const { db, serverName } = this.deps.inbound
+    const membership = name && (await membershipIn(db, name.room, userId))
+    const inviter = membership?.membership === 'invite' ? serverNameOf(membership.sender) : undefined
+    const residents = name !== undefined && isKnown(name) ? await largestServers(db, name.room, 5) : []
+    const named = [inviter, ...via, ...residents, serverNameOf(roomId)]
+    const servers = named.filter((server): server is string => server !== undefined && isServerName(server))
+    return [...new Set(servers)].filter((server) => server !== serverName).slice(0, MOST_CANDIDATES)
+  }
+
+  /** With the first of the candidates that can. @throws MatrixError */
+  private async handshake(
+    membership: Handshake,
+    roomId: string,
+    userId: string,
+    content: JsonObject,
+    candidates: readonly string[],
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const { remote, inbound } = this.deps
+    let failure: unknown
+    for (const resident of candidates) {
+      try {
+        const wanted = { membership, roomId, userId, content, now: inbound.now() }
+        const made = await makeEvent(remote, inbound.rooms.deps.server, resident, wanted, signal)
+        return await this.complete(membership, resident, made, signal)
+      } catch (cause) {
+        if (!(cause instanceof RemoteError || cause instanceof Unreachable || cause instanceof NotNow)) throw cause
+        inbound.logger.info({ room_id: roomId, resident, reason: cause.message }, `a ${membership} failed`)
+        failure = furthest(failure, cause)
+      }
+    }
+    throw refusalOf(failure, membership)
+  }
+
+  private complete(
+    membership: Handshake,
+    resident: string,
+    made: Made,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    switch (membership) {
+      case 'join':
+        return this.completeJoin(resident, made, signal)
+      case 'leave':
+        return sendLeave(this.deps.remote, resident, made, signal)
+      case 'knock':
+        return this.completeKnock(resident, made, signal)
+    }
+  }
+
+  /** The knock is in the room of others; here it is a membership of the user's, with what they may know of the room. */
+  private async completeKnock(resident: string, made: Made, signal: AbortSignal | undefined): Promise<void> {
+    const { remote, inbound } = this.deps
+    const told = await sendKnock(remote, resident, made, signal)
+    const { event } = made.pdu
+    await inbound.rooms.deps.writer.write([
+      {
+        kind: 'membership',
+        room: await roomNumber(inbound.db, event.roomId),
+        user: event.sender,
+        membership: 'knock',
+        event: undefined,
+        sender: event.sender,
+        strippedState: knockState(event, told),
+      },
+    ])
+  }
+
+  /**
+   * Invites a user of another server: the event is in the room when their server has signed it.
+   * @throws MatrixError
+   */
+  async invite(name: KnownRoom, sender: string, target: string, more: JsonObject): Promise<StoredEvent> {
+    const { remote, inbound } = this.deps
+    const server = serverNameOf(target)!
+    const content = { ...more, membership: 'invite' }
+    const draft = { type: 'm.room.member', stateKey: target, sender, content }
+    const { pdu, json, told } = await proposeEvent(inbound.rooms, name, draft)
+    try {
+      const text = await sendInvite(remote, server, name, pdu, { event: json, told })
+      const signed = await this.countersigned(server, name.rules, pdu, text)
+      if (!hasSignatureOf(signed, server)) throw new Unreachable(server, 'it did not sign the invite')
+      const how = { kind: 'live', policy: (await checkPolicy(inbound, name, signed)).policy } as const
+      const { event } = await receive(inbound, name, { pdu: signed, how })
+      if (event.fate !== 'accepted') throw forbidden(`The room does not take the invite: ${event.reason}`)
+      return event
+    } catch (cause) {
+      if (cause instanceof RemoteError || cause instanceof Unreachable || cause instanceof NotNow)
+        throw inviteRefused(cause, target)
+      throw cause
+    }
+  }
+
+  private async completeJoin(
+    resident: string,
+    { rules, pdu, content }: Made,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const { remote, inbound, entrances } = this.deps
+    const { roomId } = pdu.event
+    const name = await inbound.stores.names.find(roomId)
+    const isResident = name !== undefined && isKnown(name) && (await this.isIn(name))
+    await entrances.during(roomId, async () => {
+      const answer = await sendJoin(remote, resident, roomId, pdu.event.eventId, content, signal)
+      const join = answer.event === undefined ? pdu : await this.countersigned(resident, rules, pdu, answer.event)
+      if (isResident) {
+        // The room is ours already, and goes on: the join is one more event in it.
+        await inbound.rooms.receive(name, { event: join.event, text: join.text, kind: 'live' })
+        return
+      }
+      await enter(inbound, {
+        roomId,
+        version: rules.version,
+        resident,
+        join,
+        state: answer.state,
+        authChain: answer.authChain,
+      })
+    })
+  }
+
+  /**
+   * Our event with the signatures of another server: of who let the user in, or whose user is invited.
+   * @throws Unreachable
+   */
+  private async countersigned(server: string, rules: RoomVersionRules, ours: Pdu, text: PduText): Promise<Pdu> {
+    const { inbound } = this.deps
+    const signed = readSignedPdu(rules, ours.event.roomId, text)
+    if (isDropped(signed) || signed.event.eventId !== ours.event.eventId)
+      throw new Unreachable(server, 'it answered with another event than ours')
+    const keys = keysWithOwn(inbound.rooms.deps.server, keysOfBatch(inbound.asking, rules, [signed]))
+    // What its content hash does not cover is redacted, and another object.
+    if ((await checkPdu(inbound, rules, signed, keys)) !== signed) throw new Unreachable(server, 'it changed our event')
+    return signed
+  }
+}
+
+function hasSignatureOf({ event }: Pdu, server: string): boolean {
+  const signatures = own(event.pdu, 'signatures')
+  return isObject(signatures) && own(signatures, server) !== undefined
+}
+
+/** A server that knows the room says more than one that cannot be reached. */
+function furthest(before: unknown, cause: Error): Error {
+  if (before instanceof RemoteError && !(cause instanceof RemoteError && rank(cause) > rank(before))) return before
+  return cause
+}
+
+const rank = ({ status, errcode }: RemoteError): number =>
+  errcode === 'M_INCOMPATIBLE_ROOM_VERSION' ? 3 : status === 403 || status === 400 ? 2 : status === 404 ? 1 : 0
+
+function refusalOf(failure: unknown, membership: Handshake): MatrixError {
+  if (failure instanceof RemoteError) {
+    if (failure.errcode === 'M_INCOMPATIBLE_ROOM_VERSION')
+      return incompatibleRoomVersion(ownString(failure.body, 'room_version') ?? 'unknown')
+    if (failure.status === 403 || /^M_UNABLE_TO_/.test(failure.errcode))
+      return forbidden(`The room's servers do not allow the ${membership}: ${failure.error}`)
+    if (failure.status === 404) return notFound(`${failure.destination} does not know the room`)
+    return new MatrixError(502, 'M_UNKNOWN', `${failure.destination} did not take the ${membership}: ${failure.error}`)
+  }
+  const why = failure instanceof Error ? `: ${failure.message}` : ''
+  return new MatrixError(
+    failure instanceof NotNow ? 502 : 504,
+    'M_UNKNOWN',
+    `No server of the room took the ${membership}${why}`,
+  )
+}
+
+/** @throws MatrixError: what the inviting user hears. */
+function inviteRefused(cause: Error, target: string): MatrixError {
+  if (cause instanceof RemoteError && cause.errcode === 'M_INVITE_BLOCKED')
+    return new MatrixError(403, 'M_INVITE_BLOCKED', `${target} does not accept invites from you`)
+  if (cause instanceof RemoteError && cause.status === 403)
+    return forbidden(`The server of ${target} refuses the invite: ${cause.error}`)
+  if (cause instanceof RemoteError && cause.errcode === 'M_INCOMPATIBLE_ROOM_VERSION')
+    return new MatrixError(
+      400,
+      'M_UNSUPPORTED_ROOM_VERSION',
+      `The server of ${target} does not know rooms of this version`,
+    )
+  if (cause instanceof RemoteError && cause.status === 404) return notFound(`There is no user ${target}`)
+  return new MatrixError(
+    cause instanceof RemoteError ? 502 : 504,
+    'M_UNKNOWN',
+    `${target} could not be invited: ${cause.message}`,
+  )
+}
