@@ -60,6 +60,9 @@ export function parseJsonBody(bytes: Buffer): JsonBody {
   return { value, nonCanonicalNumber, text }
 }
 
+/** A body that its handler looks into. */
+export const textBody = (bytes: Buffer): JsonBody => ({ value: {}, text: decode(bytes) })
+
 function decode(bytes: Buffer): string {
   if (!isUtf8(bytes)) throw notJson('The body is not UTF-8')
   return bytes.toString('utf8')

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { addressKey } from '../accounts/address-key.js'
 import type { Requester } from '../accounts/requester.js'
 import { missingToken, notJson } from '../protocol/matrix-error.js'
-import { parseFormBody, parseJsonBody, readBody, type JsonBody } from './body.js'
+import { parseFormBody, parseJsonBody, readBody, textBody, type JsonBody } from './body.js'
 import type { ClientAddresses } from './client-address.js'
 import type { Auth, BodyDeclaration, Call, Endpoint, RemoteServer } from './endpoint.js'
 import type { RateLimits } from './rate-limits.js'
@@ -111,6 +111,7 @@ interface CheckedBody {
 
 function parsed(declaration: BodyDeclaration, bytes: Buffer): JsonBody {
   if (declaration.format === 'form') return { value: parseFormBody(bytes), text: '' }
+  if (declaration.format === 'text') return textBody(bytes)
   if (bytes.length > 0) return parseJsonBody(bytes)
   if (declaration.emptyAllowed) return { value: {}, text: '{}' }
   throw notJson('The body is empty')

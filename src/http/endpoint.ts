@@ -37,6 +37,9 @@ type RequesterOf<A extends Auth> = A extends 'access-token'
       ? RemoteServer
       : undefined
 
+/** `text`: JSON of which each part stands for itself; it is not parsed, the handler cuts it up. Its `body` is empty. */
+export type BodyFormat = 'json' | 'form' | 'text'
+
 /** What a handler is told of one request. */
 export interface Call<A extends Auth, P, Q, B> {
   readonly requester: RequesterOf<A>
@@ -46,7 +49,7 @@ export interface Call<A extends Auth, P, Q, B> {
   readonly body: B
   /** The first number of the body that canonical JSON would not have written so, such as `1.0`. */
   readonly nonCanonicalNumber: string | undefined
-  /** The body as the client wrote it: a JSON object. Empty where none was read as JSON. */
+  /** The body as the client wrote it: a JSON object, unless its format is `text`. Empty where none was read as JSON. */
   readonly bodyText: string
   /** The client's address, behind trusted proxies too. */
   readonly ip: string
@@ -73,7 +76,7 @@ export interface Declaration<S, A extends Auth, P extends TObject, Q extends TOb
   readonly body?: B
   /** Bytes; 1 MiB unless said otherwise. */
   readonly bodyLimit?: number
-  readonly bodyFormat?: 'json' | 'form'
+  readonly bodyFormat?: BodyFormat
   /** An absent body counts as `{}`: clients send none to endpoints whose fields are all optional. */
   readonly emptyBody?: 'allowed'
   /** A required field that is absent is M_MISSING_PARAM, where the specification says so; otherwise M_BAD_JSON. */
@@ -102,7 +105,7 @@ export interface Endpoint<S> {
 
 export interface BodyDeclaration {
   readonly limit: number
-  readonly format: 'json' | 'form'
+  readonly format: BodyFormat
   readonly emptyAllowed: boolean
   readonly schema: TSchema
   read(value: JsonObject): unknown
@@ -137,7 +140,7 @@ export const endpointsOver =
 function bodyOf<B extends TSchema>(declaration: {
   body?: B
   bodyLimit?: number
-  bodyFormat?: 'json' | 'form'
+  bodyFormat?: BodyFormat
   emptyBody?: 'allowed'
   missingField?: 'M_MISSING_PARAM'
 }): BodyDeclaration | undefined {

@@ -7,10 +7,12 @@ import { getEvent } from './events/get-event.js'
 import { getRoomStateIds } from './events/get-room-state-ids.js'
 import { getRoomState } from './events/get-room-state.js'
 import type { ServerServices } from './services.js'
+import { sendTransaction } from './transactions/send-transaction.js'
 
 /** Every endpoint for other servers, in the order of the specification's OpenAPI. Adding one is one file, one line here, one test. */
 export const routes: readonly Endpoint<ServerServices>[] = [
   // Transactions, events, backfill
+  sendTransaction,
   getEventAuth,
   backfillRoom,
   getMissingPreviousEvents,

@@ -2,6 +2,7 @@ import type { Kysely } from 'kysely'
 import type { Config } from '../config.js'
 import type { Gate } from '../room/gate.js'
 import type { Inbound } from '../room/inbound/inbound.js'
+import type { ReceivedTransactions } from '../room/inbound/received-transactions.js'
 import type { Rooms } from '../room/rooms.js'
 import type { ServerAcls } from '../room/server-acls.js'
 import type { StatesForServers } from '../room/states-for-servers.js'
@@ -21,5 +22,6 @@ export interface ServerServices {
   readonly gate: Gate
   readonly acls: ServerAcls
   readonly inbound: Inbound
+  readonly transactions: ReceivedTransactions
   readonly statesForServers: StatesForServers
 }
