@@ -15,7 +15,7 @@ create table server_key_answer (
 );
 create index server_key_answer_server on server_key_answer (server_name, fetched_ts);
 create index server_key_answer_used on server_key_answer (used_ts);
-comment on table server_key_answer is 'Written by src/store/server-keys.ts. Deleted there when newer answers have all its keys or the server has twenty newer ones, and by the clean-up worker a year after the last use.';
+comment on table server_key_answer is 'Written by src/store/server-keys.ts. Deleted there when newer answers have all its keys or the server has ten newer ones, and by the clean-up worker a year after the last use.';
 
 -- Of each key what the newest answer that has it says.
 create table server_key (

@@ -20,7 +20,8 @@ const FIRST_PAUSE = 10_000
 const LONGEST_PAUSE = 10 * 60_000
 /** In ms, for a server's answer. */
 const TIMEOUT = 10_000
-const MAX_BYTES = 64 * 1024
+/** A hundred old keys and more. */
+const MAX_BYTES = 16 * 1024
 /** Servers whose failures are remembered. */
 const MAX_FAILURES = 10_000
 

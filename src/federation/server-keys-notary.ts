@@ -8,12 +8,13 @@ import type { ServerKeys } from './server-keys.js'
 import type { OwnKeys } from './server-keys-own.js'
 import { Slots } from './server-keys-slots.js'
 
-/** What somebody wants to know of one server: until when each key should be valid, in ms. Without keys: all, until now. */
+/** What somebody wants to know of one server. Without keys: all it has. */
 export interface KeyQuery {
   readonly serverName: string
-  readonly keys: ReadonlyMap<string, number>
-  /** Of an answer without regard to its keys, in ms. */
-  readonly validUntil: number
+  /** Until when each should be valid, in ms; undefined: now. */
+  readonly keys: ReadonlyMap<string, number | undefined>
+  /** The same of an answer, where no keys are named. */
+  readonly validUntil?: number | undefined
 }
 
 /** Servers that all who ask the notary make us ask, at once. */
@@ -33,34 +34,41 @@ export class Notary {
     private readonly own: OwnKeys,
   ) {}
 
-  /** `server_keys` of the answer, in the order of the queries. */
+  /** `server_keys` of the answer. Each server is asked for once in the queries. */
   async vouch(queries: readonly KeyQuery[], signal: AbortSignal): Promise<JsonObject[]> {
+    const { now, serverName } = this.serverKeys.deps
+    const ofOthers = queries.filter((query) => query.serverName !== serverName && isServerName(query.serverName))
+    const known = await this.#answersTo(ofOthers)
+    const stale = ofOthers.filter((query) => !suffice(known.get(query.serverName) ?? [], query, now()))
+    await this.#refreshAll(stale, signal)
+    const renewed = stale.length === 0 ? known : new Map([...known, ...(await this.#answersTo(stale))])
+
+    const vouched = ofOthers.flatMap((query) => asked(renewed.get(query.serverName) ?? [], query)).map(this.#sign)
+    const isOursAsked = queries.some((query) => query.serverName === serverName)
+    return isOursAsked ? [await this.own.published(), ...vouched] : vouched
+  }
+
+  #answersTo(queries: readonly KeyQuery[]): ReturnType<ServerKeys['answers']> {
+    return this.serverKeys.answers(queries.map(({ serverName }) => serverName))
+  }
+
+  readonly #sign = ({ body }: KeyAnswer): JsonObject => {
+    const { serverName, signingKey } = this.serverKeys.deps
+    return signJson(parseExactJson(body) as JsonObject, serverName, signingKey)
+  }
+
+  async #refreshAll(queries: readonly KeyQuery[], signal: AbortSignal): Promise<void> {
     const patience = AbortSignal.any([signal, AbortSignal.timeout(PATIENCE)])
-    return (await Promise.all(queries.map((query) => this.#answerTo(query, patience)))).flat()
-  }
-
-  async #answerTo(query: KeyQuery, patience: AbortSignal): Promise<JsonObject[]> {
-    const { serverName } = query
-    const { deps } = this.serverKeys
-    if (serverName === deps.serverName) return [await this.own.published()]
-    if (!isServerName(serverName)) return []
-
-    let answers = await this.serverKeys.answers(serverName)
-    if (!suffice(answers, query, deps.now())) {
-      await this.#refresh(serverName, patience)
-      answers = await this.serverKeys.answers(serverName)
-    }
-    return asked(answers, query).map(({ body }) =>
-      signJson(parseExactJson(body) as JsonObject, deps.serverName, deps.signingKey),
+    await Promise.all(
+      queries.map(({ serverName }) =>
+        this.#slots
+          .run(() => this.serverKeys.refresh(serverName, patience), patience)
+          .catch((cause: unknown) => {
+            // What is kept has to do.
+            if (!(cause instanceof Unreachable) && !patience.aborted) throw cause
+          }),
+      ),
     )
-  }
-
-  async #refresh(serverName: string, patience: AbortSignal): Promise<void> {
-    try {
-      await this.#slots.run(() => this.serverKeys.refresh(serverName, patience), patience)
-    } catch (cause) {
-      if (!(cause instanceof Unreachable) && !patience.aborted) throw cause
-    }
   }
 }
 
@@ -69,8 +77,8 @@ function suffice(answers: readonly KeyAnswer[], query: KeyQuery, nowTs: number):
   const [newest] = answers
   if (newest === undefined || (newest.fetchedTs + newest.validUntil) / 2 < nowTs) return false
   const keys = new Map(answers.flatMap((answer) => answer.keys.map((key) => [key.keyId, key] as const)))
-  if (query.keys.size === 0) return newest.validUntil >= query.validUntil
-  return [...query.keys].every(([keyId, validUntil]) => {
+  if (query.keys.size === 0) return newest.validUntil >= (query.validUntil ?? nowTs)
+  return [...query.keys].every(([keyId, validUntil = nowTs]) => {
     const key = keys.get(keyId)
     return key !== undefined && (key.isOld || key.validUntil >= validUntil)
   })

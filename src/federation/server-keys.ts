@@ -93,9 +93,9 @@ export class ServerKeys {
     return server === this.deps.serverName || (this.#known.get(server) ?? (await this.#load(server))) !== nothing
   }
 
-  /** The answers that are kept of a server, newest first. */
-  answers(server: string): Promise<KeyAnswer[]> {
-    return keyAnswers(this.deps.db, server, this.deps.now())
+  /** The answers that are kept of these servers, newest first. */
+  answers(servers: readonly string[]): Promise<ReadonlyMap<string, readonly KeyAnswer[]>> {
+    return keyAnswers(this.deps.db, servers, this.deps.now())
   }
 
   /** Asks the server, unless it has answered often enough of late. @throws Unreachable */
@@ -109,7 +109,7 @@ export class ServerKeys {
 
   /** What another process has fetched meanwhile is here too. */
   async #load(server: string): Promise<Known> {
-    const known = knownFrom(await this.answers(server))
+    const known = knownFrom((await this.answers([server])).get(server) ?? [])
     if (known !== nothing) this.#known.set(server, known)
     return known
   }

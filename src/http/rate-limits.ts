@@ -25,6 +25,8 @@ const rates = {
   'remote-query': { burst: 300, perSecond: 10 },
   /** Profile and account data changes are told to everybody who shares a room. */
   profile: { burst: 50, perSecond: 1 },
+  /** Anybody may have us ask a hundred servers for their keys at once. */
+  'key-query': { burst: 20, perSecond: 1 },
 } satisfies Record<string, Rate>
 
 export type RateLimitName = keyof typeof rates

@@ -46,26 +46,39 @@ export interface KeyAnswer {
 type Db = Kysely<ServerKeyTables>
 
 /** A hostile server has new keys every time it is asked. */
-const MAX_ANSWERS = 20
+const MAX_ANSWERS = 10
 const DAY = 24 * 3_600_000
 
-/** The answers that are kept of a server, newest first, each with the keys that no newer one has. Notes that they are used. */
-export async function keyAnswers(db: Db, serverName: string, nowTs: number): Promise<KeyAnswer[]> {
-  const { rows } = await sql<Omit<ServerKeyTables['server_key_answer'], 'server_name'> & { keys: KeyRow[] }>`
-    select a.answer, a.fetched_ts, a.valid_until_ts, a.used_ts, a.body,
+/**
+ * The answers that are kept of each server, newest first, each with the keys that no newer one has. Servers of which there
+ * are none are absent. Notes that they are used.
+ */
+export async function keyAnswers(
+  db: Db,
+  serverNames: readonly string[],
+  nowTs: number,
+): Promise<Map<string, KeyAnswer[]>> {
+  const { rows } = await sql<AnswerRow>`
+    select a.server_name, a.fetched_ts, a.valid_until_ts, a.used_ts, a.body,
       coalesce(json_agg(json_build_object('id', k.key_id, 'key', encode(k.public_key, 'hex'),
         'valid_until', k.valid_until_ts, 'is_old', k.is_old)) filter (where k.key_id is not null), '[]') as keys
     from server_key_answer a left join server_key k using (answer)
-    where a.server_name = ${serverName} group by a.answer order by a.fetched_ts desc, a.answer desc
+    where a.server_name = any(${serverNames}::text[])
+    group by a.answer order by a.fetched_ts desc, a.answer desc
   `.execute(db)
-  if (rows.some((row) => row.used_ts < nowTs - DAY)) await noteUse(db, serverName, nowTs)
-  return rows.map((row) => ({
-    serverName,
-    fetchedTs: row.fetched_ts,
-    validUntil: row.valid_until_ts,
-    keys: row.keys.map(publishedKey),
-    body: row.body,
-  }))
+  const unnoted = rows.filter((row) => row.used_ts < nowTs - DAY).map((row) => row.server_name)
+  if (unnoted.length > 0) await noteUse(db, unnoted, nowTs)
+  const found = new Map<string, KeyAnswer[]>()
+  for (const answer of rows.map(keyAnswer)) {
+    const answers = found.get(answer.serverName)
+    if (answers === undefined) found.set(answer.serverName, [answer])
+    else answers.push(answer)
+  }
+  return found
+}
+
+interface AnswerRow extends Omit<ServerKeyTables['server_key_answer'], 'answer'> {
+  readonly keys: readonly KeyRow[]
 }
 
 interface KeyRow {
@@ -75,6 +88,14 @@ interface KeyRow {
   readonly is_old: boolean
 }
 
+const keyAnswer = (row: AnswerRow): KeyAnswer => ({
+  serverName: row.server_name,
+  fetchedTs: row.fetched_ts,
+  validUntil: row.valid_until_ts,
+  keys: row.keys.map(publishedKey),
+  body: row.body,
+})
+
 const publishedKey = ({ id, key, valid_until, is_old }: KeyRow): PublishedKey => ({
   keyId: id,
   key: Buffer.from(key, 'hex'),
@@ -82,8 +103,12 @@ const publishedKey = ({ id, key, valid_until, is_old }: KeyRow): PublishedKey =>
   isOld: is_old,
 })
 
-async function noteUse(db: Db, serverName: string, nowTs: number): Promise<void> {
-  await sql`update server_key_answer set used_ts = ${nowTs} where server_name = ${serverName}`.execute(db)
+async function noteUse(db: Db, serverNames: readonly string[], nowTs: number): Promise<void> {
+  await sql`
+    update server_key_answer set used_ts = ${nowTs} where answer in (
+      select answer from server_key_answer where server_name = any(${serverNames}::text[])
+      order by answer for update skip locked)
+  `.execute(db)
 }
 
 /** What it says of its keys counts from now on. Answers that are of no more use go. */
