@@ -2,7 +2,6 @@
  * The server without its sockets: what stands on a database, built in the order in which the parts stand on each other.
  * `homeserver.ts` opens the database and listens; the tests do both in their own way.
  */
-import { unauthorized } from './protocol/matrix-error.js'
 import type { Express } from 'express'
 import { AccessTokens } from './accounts/access-tokens.js'
 import { Accounts } from './accounts/accounts.js'
@@ -11,21 +10,27 @@ import { InteractiveAuth } from './accounts/interactive-auth.js'
 import { PasswordGuesses } from './accounts/password-guesses.js'
 import { Passwords } from './accounts/passwords.js'
 import { SharedSecretRegistration } from './accounts/shared-secret.js'
+import { assembleFederation } from './assemble-federation.js'
 import { routes } from './client-server/routes.js'
 import type { Services } from './client-server/services.js'
 import type { Config, Secrets } from './config.js'
-import { RemoteQueries } from './federation/remote-queries.js'
-import { Unreachable, type Remote } from './federation/remote.js'
+import { RemoteDevices } from './federation/remote-devices.js'
+import type { Remote } from './federation/remote.js'
 import { createApp } from './http/app.js'
+import { AskedSpaces } from './federation/remote-spaces.js'
 import type { Logger } from './logger.js'
 import { openRooms } from './room/open-rooms.js'
 import { ProfileChanges } from './room/profile-changes.js'
+import { SpaceHierarchy } from './room/space-hierarchy.js'
+import { routes as serverRoutes } from './server-server/routes.js'
+import type { ServerServices } from './server-server/services.js'
 import type { ServerIdentity } from './server-identity.js'
 import type { Database } from './store/database.js'
 import { Sync } from './sync/sync.js'
 import { Typing } from './sync/typing.js'
 import { startCleanUp } from './workers/clean-up.js'
 import { startLeftOver } from './workers/left-over.js'
+import { startRemoteDevices } from './workers/remote-devices.js'
 
 export interface Parts {
   readonly config: Config
@@ -46,10 +51,6 @@ export interface Assembled {
   /** After the last request: what waits for the log writer is written. */
   close(): Promise<void>
 }
-
-/** Nobody is asked while requests to other servers are not signed. */
-const nobody = (server: string) => Promise.reject(new Unreachable(server, 'other servers are not asked yet'))
-const noRemote: Remote = { request: nobody, stream: nobody, unsigned: nobody }
 
 export async function assemble(parts: Parts): Promise<Assembled> {
   const { config, secrets, database, identity, log } = parts
@@ -78,7 +79,10 @@ export async function assemble(parts: Parts): Promise<Assembled> {
 
   const typing = new Typing()
   const sync = new Sync({ db, ...engine, typing, epoch: identity.record.logEpoch })
-  const remote = parts.remote ?? noRemote
+  const federation = assembleFederation({ ...parts, db, engine, typing, deviceLists, remote: parts.remote })
+  const { remote } = federation
+  const worker = { db, logger: log, now: Date.now }
+  const remoteDevices = new RemoteDevices({ ...worker, remote, serverName: config.serverName, deviceLists })
   const services: Services = {
     config,
     db,
@@ -87,7 +91,12 @@ export async function assemble(parts: Parts): Promise<Assembled> {
     writer: engine.writer,
     rooms: engine.rooms,
     gate: engine.gate,
-    remoteQueries: new RemoteQueries({ remote, rooms: engine.rooms }),
+    previews: engine.previews,
+    spaces: new SpaceHierarchy({ ...engine, remote: new AskedSpaces(remote, config.serverName) }),
+    remoteQueries: federation.queries,
+    memberships: federation.memberships,
+    backfill: federation.backfill,
+    remoteDevices,
     sync,
     typing,
     accounts,
@@ -97,24 +106,28 @@ export async function assemble(parts: Parts): Promise<Assembled> {
     sharedSecretRegistration:
       registrationSharedSecret === undefined ? undefined : new SharedSecretRegistration(registrationSharedSecret),
   }
-  const app = createApp({
-    endpoints: routes,
-    services,
-    authenticateServer: () => Promise.reject(unauthorized('No other server is known here')),
+  const app = createApp<Services & ServerServices>({
+    endpoints: [...routes, ...serverRoutes],
+    services: { ...federation.services, ...services },
+    authenticateServer: (request) => federation.requestAuth.authenticate(request),
     authenticate: (token, ip) => accessTokens.authenticate(token, ip),
     rateLimits: config.http.rateLimits,
     trustedProxies: config.http.trustedProxies,
     shuttingDown: parts.shuttingDown,
     logger: log,
   })
-  const worker = { db, logger: log, now: Date.now }
-  const workers = [startCleanUp(worker), startLeftOver({ ...worker, deviceLists, profileChanges })]
+  const workers = [
+    startCleanUp(worker),
+    startLeftOver({ ...worker, deviceLists, profileChanges }),
+    startRemoteDevices({ ...worker, remoteDevices }),
+  ]
   return {
     app,
     services,
     async close() {
       sync.close()
       await Promise.all([profileChanges.close(), ...workers.map((one) => one.stop())])
+      await federation.close()
       await engine.close()
     },
   }

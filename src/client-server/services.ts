@@ -4,11 +4,15 @@ import type { DeviceLists } from '../accounts/device-lists.js'
 import type { InteractiveAuth } from '../accounts/interactive-auth.js'
 import type { SharedSecretRegistration } from '../accounts/shared-secret.js'
 import type { Config } from '../config.js'
+import type { RemoteMemberships } from '../federation/joining/remote-memberships.js'
+import type { RemoteDevices } from '../federation/remote-devices.js'
 import type { RemoteQueries } from '../federation/remote-queries.js'
 import type { Backfill } from '../room/backfill.js'
 import type { Gate } from '../room/gate.js'
 import type { ProfileChanges } from '../room/profile-changes.js'
+import type { RoomPreviews } from '../room/room-previews.js'
 import type { Rooms } from '../room/rooms.js'
+import type { SpaceHierarchy } from '../room/space-hierarchy.js'
 import type { LogWriter } from '../store/log-writer.js'
 import type { Stores } from '../store/stores.js'
 import type { Log } from '../store/log.js'
@@ -25,9 +29,13 @@ export interface Services {
   readonly writer: LogWriter
   readonly rooms: Rooms
   readonly gate: Gate
+  readonly previews: RoomPreviews
+  readonly spaces: SpaceHierarchy
   /** Undefined while no other servers are asked for history. */
   readonly backfill?: Backfill | undefined
   readonly remoteQueries: RemoteQueries
+  readonly memberships: RemoteMemberships
+  readonly remoteDevices: RemoteDevices
   readonly sync: Sync
   readonly typing: Typing
   readonly profileChanges: ProfileChanges

@@ -1,10 +1,9 @@
 import { Type } from 'typebox'
+import { claimOwnKeys, objectText } from '../../accounts/own-keys.js'
 import { mapOf } from '../../http/fields.js'
 import { Reply } from '../../http/reply.js'
-import { own, type JsonObject } from '../../protocol/json.js'
-import { claimKeys as claim, forgetKeyCounts, type Claim, type ClaimedKey } from '../../store/device-keys.js'
 import { endpoint } from '../endpoint.js'
-import { byServer, unreachable } from './local-users.js'
+import { failuresText, usersByServer } from './users-by-server.js'
 
 /**
  * POST /_matrix/client/v3/keys/claim
@@ -20,33 +19,13 @@ export const claimKeys = endpoint({
     timeout: Type.Optional(Type.Integer()),
   }),
 
-  async handle({ config, db }, { body }) {
-    const { local, servers } = byServer(Object.keys(body.one_time_keys), config.serverName)
-    const claims = local.flatMap((userId) => claimsOf(userId, own(body.one_time_keys as JsonObject, userId)))
-    const claimed = await db.transaction().execute((trx) => claim(trx, claims, Date.now()))
-    forgetKeyCounts(
-      db,
-      claimed.map(({ device }) => device),
-    )
-    return new Reply(200, `{"one_time_keys":${keysText(claimed)},"failures":${JSON.stringify(unreachable(servers))}}`)
+  async handle({ config, db, remoteDevices }, { body, signal }) {
+    const { local, remote } = usersByServer(body.one_time_keys, config.serverName)
+    const [ours, { keys, failures }] = await Promise.all([
+      claimOwnKeys(db, local, Date.now()),
+      remoteDevices.claim(remote, body.timeout, signal),
+    ])
+    const all = objectText(new Map([...ours, ...keys]))
+    return new Reply(200, `{"one_time_keys":${all},"failures":${failuresText(failures)}}`)
   },
 })
-
-/** No device and no algorithm has U+0000 in its name, and Postgres would refuse to look. */
-const claimsOf = (userId: string, devices: unknown): Claim[] =>
-  Object.entries(devices as Record<string, string>)
-    .map(([deviceId, algorithm]) => ({ userId, deviceId, algorithm }))
-    .filter(({ deviceId, algorithm }) => !deviceId.includes('\0') && !algorithm.includes('\0'))
-
-/** By user, device and name of the key. Keys are texts already. */
-function keysText(claimed: readonly ClaimedKey[]): string {
-  const byUser = new Map<string, string[]>()
-  for (const { userId, deviceId, algorithm, keyId, body } of claimed) {
-    const device = `${JSON.stringify(deviceId)}:{${JSON.stringify(`${algorithm}:${keyId}`)}:${body}}`
-    const devices = byUser.get(userId)
-    if (devices === undefined) byUser.set(userId, [device])
-    else devices.push(device)
-  }
-  const users = Array.from(byUser, ([userId, devices]) => `${JSON.stringify(userId)}:{${devices.join(',')}}`)
-  return `{${users.join(',')}}`
-}

@@ -1,17 +1,17 @@
 import { Type } from 'typebox'
+import { devicesText, objectText, queryOwnKeys } from '../../accounts/own-keys.js'
 import { mapOf } from '../../http/fields.js'
 import { Reply } from '../../http/reply.js'
-import { own, type JsonObject } from '../../protocol/json.js'
-import { deviceKeysOf, type DeviceKeys } from '../../store/device-keys.js'
+import type { RemoteDeviceList } from '../../store/remote-devices.js'
 import { endpoint } from '../endpoint.js'
-import { byServer, unreachable } from './local-users.js'
+import { failuresText, usersByServer } from './users-by-server.js'
 
 /**
  * POST /_matrix/client/v3/keys/query
  * https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3keysquery
  *
- * Keys are texts here and go into the answer as they are; all that is added is `unsigned`. A local user who was asked for
- * and has no such devices is in the answer, with none: clients then know that there are none.
+ * Keys are texts here and go into the answer as they are; all that is added is `unsigned`. Users of servers that were not
+ * reached are absent, and their servers under `failures`.
  */
 export const queryKeys = endpoint({
   operationId: 'queryKeys',
@@ -23,26 +23,29 @@ export const queryKeys = endpoint({
     timeout: Type.Optional(Type.Integer()),
   }),
 
-  async handle({ config, db }, { body }) {
-    const { local, servers } = byServer(Object.keys(body.device_keys), config.serverName)
-    const keys = await deviceKeysOf(db, local)
-    const users = local.map((userId) => {
-      const asked = own(body.device_keys as JsonObject, userId) as readonly string[]
-      return `${JSON.stringify(userId)}:{${devicesText(keys.get(userId) ?? [], asked)}}`
-    })
-    const failures = JSON.stringify(unreachable(servers))
-    return new Reply(200, `{"device_keys":{${users.join(',')}},"failures":${failures}}`)
+  async handle({ config, db, remoteDevices }, { body, signal }) {
+    const { local, remote } = usersByServer(body.device_keys, config.serverName)
+    const [devices, { lists, failures }] = await Promise.all([
+      queryOwnKeys(db, local),
+      remoteDevices.query(remote, body.timeout, signal),
+    ])
+    for (const [userId, list] of lists) devices.set(userId, devicesText(list.devices, remote.get(userId)!))
+    const parts = [`"device_keys":${objectText(devices)}`, `"failures":${failuresText(failures)}`]
+    const masterKeys = textsOf(lists, ({ masterKey }) => masterKey)
+    const selfSigningKeys = textsOf(lists, ({ selfSigningKey }) => selfSigningKey)
+    if (masterKeys.size > 0) parts.push(`"master_keys":${objectText(masterKeys)}`)
+    if (selfSigningKeys.size > 0) parts.push(`"self_signing_keys":${objectText(selfSigningKeys)}`)
+    return new Reply(200, `{${parts.join(',')}}`)
   },
 })
 
-/** An empty list asks for all. */
-function devicesText(devices: readonly DeviceKeys[], asked: readonly string[]): string {
-  const wanted = new Set(asked)
-  return devices
-    .filter(({ deviceId }) => wanted.size === 0 || wanted.has(deviceId))
-    .map((device) => `${JSON.stringify(device.deviceId)}:${withName(device)}`)
-    .join(',')
-}
-
-const withName = ({ body, displayName }: DeviceKeys): string =>
-  `${body.slice(0, -1)},"unsigned":${JSON.stringify({ device_display_name: displayName })}}`
+const textsOf = (
+  lists: ReadonlyMap<string, RemoteDeviceList>,
+  textOf: (list: RemoteDeviceList) => string | undefined,
+): Map<string, string> =>
+  new Map(
+    Array.from(lists).flatMap(([userId, list]) => {
+      const text = textOf(list)
+      return text === undefined ? [] : [[userId, text]]
+    }),
+  )
