@@ -3,6 +3,7 @@ import { serverNameOf } from '../protocol/identifiers.js'
 import { forbidden, notFound } from '../protocol/matrix-error.js'
 import { activeAccounts } from '../store/accounts.js'
 import type { Tables } from '../store/tables.js'
+import { requireInvitesAllowed } from './invite-permission.js'
 
 /**
  * Who can be invited: users of this server that exist.
@@ -17,4 +18,5 @@ export async function requireInvitable(db: Kysely<Tables>, server: string, users
   const known = await activeAccounts(db, users)
   const unknown = users.find((user) => !known.has(user))
   if (unknown !== undefined) throw notFound(`There is no user ${unknown}`)
+  await requireInvitesAllowed(db, users)
 }

@@ -3,7 +3,6 @@
  * events goes through here, everything that reads them through the gate (gate.ts).
  */
 import { hash } from 'node:crypto'
-import { sql } from 'kysely'
 import { canonicalJson } from '../protocol/canonical-json.js'
 import { ownString, type JsonObject } from '../protocol/json.js'
 import { forbidden, MatrixError, notFound } from '../protocol/matrix-error.js'
@@ -14,9 +13,9 @@ import type { Membership } from '../store/facts.js'
 import { whenLoaded } from '../store/missing.js'
 import { OneObjectCache } from '../store/one-object-cache.js'
 import type { RoomName } from '../store/room-names.js'
+import { roomNumber } from '../store/rooms.js'
 import { StateView } from '../store/state-view.js'
 import type { StoredEvent } from '../store/stored-event.js'
-import type { Stores } from '../store/stores.js'
 import { HeadMoved, type Arrival, type Received } from './arrival.js'
 import { emptyHead, type BuildingHead } from './build-event.js'
 import type { Draft } from './draft.js'
@@ -173,7 +172,7 @@ export class Rooms {
     if (known?.rules !== undefined) return known
     const rules = rulesOf(version)
     if (rules === undefined) throw new Error(`room version ${version} is not known here`)
-    const room = new Room(this.deps, await roomNumber(stores, roomId), rules, roomId)
+    const room = new Room(this.deps, await roomNumber(stores.db, roomId), rules, roomId)
     room.begin({ head: emptyHead, summary: emptySummary, extremities: [], create: undefined })
     const [result] = await room.receive([create], { version })
     if (result!.status === 'rejected') throw result!.reason
@@ -215,15 +214,6 @@ export class Rooms {
     const draft: Draft = { type: 'm.room.member', stateKey: target, sender, content }
     return this.sendNow(name, draft, (state) => check?.(membershipIn(state, target)))
   }
-}
-
-/** The number of a room, which it has from now on. */
-async function roomNumber({ db }: Stores, roomId: string): Promise<RoomNumber> {
-  await sql`
-    insert into room (room, room_id) values (nextval('room_number'), ${roomId}) on conflict (room_id) do nothing
-  `.execute(db)
-  const row = await db.selectFrom('room').select('room').where('room_id', '=', roomId).executeTakeFirstOrThrow()
-  return row.room
 }
 
 export function membershipIn(state: PendingState, userId: string): Membership | undefined {

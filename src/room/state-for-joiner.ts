@@ -1,8 +1,11 @@
 /**
  * What a server that joins a room is told of it: the state before the join and the auth chain of all of it, as the texts
- * that were signed. It may be tens of thousands of events: their texts are read and written so many at a time, unparsed.
+ * that were signed. It may be tens of thousands of events: their texts are read and written so many at a time, unparsed, and one server has one such
+ * answer made at a time.
  * https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_joinroomideventid
  */
+import { OneAtATime } from '../one-at-a-time.js'
+import { serverNameOf } from '../protocol/identifiers.js'
 import type { EventNumber } from '../protocol/numbers.js'
 import { authChainOf } from '../store/auth-chains.js'
 import { eventTexts } from '../store/event-texts.js'
@@ -10,18 +13,25 @@ import { joinedServers } from '../store/memberships.js'
 import { firstMembers } from '../store/room-windows.js'
 import { stateEventNumbers, stateEventsAt } from '../store/state-events.js'
 import type { StoredEvent } from '../store/stored-event.js'
+import { JsonPieces } from './json-pieces.js'
 import type { KnownRoom } from './known-room.js'
 import type { Rooms } from './rooms.js'
 
 const HEROES = 5
 
-/** A JSON object. `omitMembers`: without members, but for those by whom a room without a name is named. */
-export async function stateForJoiner(
-  rooms: Rooms,
-  name: KnownRoom,
-  join: StoredEvent,
-  omitMembers: boolean,
-): Promise<Buffer> {
+export class StatesForJoiners {
+  private readonly turns = new OneAtATime()
+
+  constructor(private readonly rooms: Rooms) {}
+
+  /** A JSON object. `omitMembers`: without members, but for those by whom a room without a name is named. */
+  before(name: KnownRoom, join: StoredEvent, omitMembers: boolean): Promise<Buffer> {
+    const server = serverNameOf(join.event.sender) ?? ''
+    return this.turns.run(server, () => stateForJoiner(this.rooms, name, join, omitMembers))
+  }
+}
+
+async function stateForJoiner(rooms: Rooms, name: KnownRoom, join: StoredEvent, omitMembers: boolean): Promise<Buffer> {
   const { stores, server } = rooms.deps
   const { db } = stores
   const state = omitMembers ? await stateWithoutMembers(rooms, name, join) : await wholeState(rooms, name, join)
@@ -34,8 +44,10 @@ export async function stateForJoiner(
   if (omitMembers) {
     answer.add(`,"servers_in_room":${JSON.stringify(await joinedServers(db, name.room, join.event.sender))}`)
   }
-  await answer.addList('state', eventTexts(db, name.room, state))
-  await answer.addList('auth_chain', eventTexts(db, name.room, [...chain]))
+  answer.add(',"state":')
+  await answer.addArray(eventTexts(db, name.room, state))
+  answer.add(',"auth_chain":')
+  await answer.addArray(eventTexts(db, name.room, [...chain]))
   answer.add('}')
   return answer.bytes()
 }
@@ -56,28 +68,4 @@ async function heroesOf(rooms: Rooms, name: KnownRoom, joiner: string): Promise<
   if (summary.name !== null || summary.canonical_alias !== null) return []
   const members = (await firstMembers(rooms.deps.stores.db, [name.room], HEROES + 1)).get(name.room)!
   return members.present.filter((user) => user !== joiner).slice(0, HEROES)
-}
-
-/** A JSON text whose parts come one after the other, each encoded when it comes. */
-class JsonPieces {
-  private readonly pieces: Buffer[] = []
-
-  add(text: string): void {
-    this.pieces.push(Buffer.from(text))
-  }
-
-  async addList(key: string, items: AsyncIterable<readonly string[]>): Promise<void> {
-    this.add(`,"${key}":[`)
-    let isFirst = true
-    for await (const some of items) {
-      if (some.length === 0) continue
-      this.add(`${isFirst ? '' : ','}${some.join(',')}`)
-      isFirst = false
-    }
-    this.add(']')
-  }
-
-  bytes(): Buffer {
-    return Buffer.concat(this.pieces)
-  }
 }

@@ -20,3 +20,19 @@ export async function accountData(
     .executeTakeFirst()
   return row?.content
 }
+
+/** Global account data of several users, by user; those who have none are absent. */
+export async function accountDataOf(
+  db: Kysely<LogTables>,
+  userIds: readonly string[],
+  type: string,
+): Promise<Map<string, string>> {
+  const rows = await db
+    .selectFrom('account_data')
+    .select(['user_id', 'content'])
+    .where((row) => row('user_id', '=', row.fn.any(row.val([...userIds]))))
+    .where('room', '=', 0)
+    .where('type', '=', type)
+    .execute()
+  return new Map(rows.map((row) => [row.user_id, row.content]))
+}

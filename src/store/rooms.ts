@@ -1,5 +1,5 @@
 /** The head of a room as the database has it, with its summary. Only the log writer moves heads. */
-import type { Kysely } from 'kysely'
+import { sql, type Kysely } from 'kysely'
 import type { EventNumber, RoomNumber } from '../protocol/numbers.js'
 import type { LogTables } from './log-tables.js'
 import type { Head, RoomSummary } from './log-writer.js'
@@ -36,6 +36,15 @@ export async function readHead(db: Kysely<LogTables>, room: RoomNumber): Promise
     creationEvent: row.creation_event,
     nextSegment: row.next_segment,
   }
+}
+
+/** The number of a room, which it has from now on: also of one that is known by an invite alone. */
+export async function roomNumber(db: Kysely<LogTables>, roomId: string): Promise<RoomNumber> {
+  await sql`
+    insert into room (room, room_id) values (nextval('room_number'), ${roomId}) on conflict (room_id) do nothing
+  `.execute(db)
+  const row = await db.selectFrom('room').select('room').where('room_id', '=', roomId).executeTakeFirstOrThrow()
+  return row.room
 }
 
 /** The columns of a summary and nothing else, since it is written back as a whole. */

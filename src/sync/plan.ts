@@ -66,7 +66,7 @@ export function planOf(view: UserView, log: Log, options: PlanOptions): Plan {
     } else if (!isNews) {
       continue
     } else if (viewed.membership === 'invite') {
-      if (!view.ignored.has(viewed.sender)) invites.set(room, viewed)
+      if (!view.blocksInvites && !view.ignored.has(viewed.sender)) invites.set(room, viewed)
     } else if (viewed.membership === 'knock') {
       knocks.set(room, viewed)
     } else if (isShownLeave(options, room)) {

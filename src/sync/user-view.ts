@@ -4,6 +4,7 @@
  *
  * A view says what is true at `log.published`. Work that awaits takes what it needs of it at once, before it waits.
  */
+import { blocksInvites, INVITE_PERMISSION } from '../protocol/invite-permission.js'
 import { isObject, own } from '../protocol/json.js'
 import type { DeviceNumber, EventNumber, Position, RoomNumber } from '../protocol/numbers.js'
 import { JsonError, parseJson } from '../protocol/strict-json.js'
@@ -46,6 +47,8 @@ export class UserView {
   /** Requests that use the view at this moment: it is not dropped meanwhile. */
   holders = 0
   ignored: ReadonlySet<string> = noUsers
+  /** They want no invites, and are not shown those that came all the same. */
+  blocksInvites = false
   /** Past memberships that ended after this position are here. */
   historyFrom: Position
   /** Rooms in the order in which something last happened in them, as far back as `touchedFrom`. */
@@ -132,6 +135,7 @@ export class UserView {
 
   onAccountData(fact: AccountDataFact): void {
     if (fact.room === 0 && fact.type === 'm.ignored_user_list') this.ignored = ignoredIn(fact.content)
+    else if (fact.room === 0 && fact.type === INVITE_PERMISSION) this.blocksInvites = blocksInvites(fact.content)
     else if (fact.room !== 0) this.touch(fact.room, fact.position)
   }
 

@@ -2,6 +2,7 @@
  * The views of users who sync, bounded by a share of the memory and never dropped while somebody uses them. They follow
  * the log by one subscription; an index from rooms to the views joined to them makes a fact cost its audience.
  */
+import { blocksInvites, INVITE_PERMISSION } from '../protocol/invite-permission.js'
 import type { EventNumber, Position, RoomNumber } from '../protocol/numbers.js'
 import { accountData } from '../store/account-data.js'
 import type { Events } from '../store/events.js'
@@ -79,13 +80,15 @@ export class Views {
     for (;;) {
       const position = log.published
       const view = new UserView(userId, position)
-      const [memberships, unread, ignored] = await Promise.all([
+      const [memberships, unread, ignored, invitePermission] = await Promise.all([
         membershipsAt(stores.db, userId, position),
         unreadOf(stores, userId),
         accountData(stores.db, userId, 0, 'm.ignored_user_list'),
+        accountData(stores.db, userId, 0, INVITE_PERMISSION),
       ])
       if (log.horizon > position) continue
       view.ignored = ignoredIn(ignored)
+      view.blocksInvites = blocksInvites(invitePermission)
       for (const { room, membership, position: since, event, sender } of memberships) {
         view.rooms.set(room, { membership, position: since, event, sender, past: [], unread: undefined })
       }

@@ -5,6 +5,7 @@ import type { JsonObject } from '../../src/protocol/json.js'
 import { roomVersionNames, rulesOf } from '../../src/protocol/room-versions.js'
 import { verifyEventSignature } from '../../src/protocol/signing.js'
 import type { KnownRoom } from '../../src/room/known-room.js'
+import { StatesForJoiners } from '../../src/room/state-for-joiner.js'
 import { makeJoin } from '../../src/server-server/joins-v1/make-join.js'
 import { sendJoinV1 } from '../../src/server-server/joins-v1/send-join-v1.js'
 import { sendJoinV2 } from '../../src/server-server/joins-v2/send-join-v2.js'
@@ -30,7 +31,8 @@ afterAll(async () => {
   await engine.close()
 })
 const endpoints = [makeJoin, sendJoinV1, sendJoinV2, makeLeave, sendLeaveV1, sendLeaveV2, makeKnock, sendKnock]
-const from = await handshakeServer(endpoints, { inbound, rooms, stores, db: database.db })
+const statesForJoiners = new StatesForJoiners(rooms)
+const from = await handshakeServer(endpoints, { inbound, rooms, statesForJoiners })
 const [one, two] = [from('one.example'), from('two.example')]
 
 const room = async (version = '11', options: TestRoomOptions = {}) =>

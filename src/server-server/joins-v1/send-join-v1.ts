@@ -3,7 +3,6 @@ import { eventId, jsonObject, roomId } from '../../http/fields.js'
 import { Reply } from '../../http/reply.js'
 import { receiveMembership } from '../../room/received-memberships.js'
 import { roomForServer } from '../../room/room-for-server.js'
-import { stateForJoiner } from '../../room/state-for-joiner.js'
 import { endpoint } from '../endpoint.js'
 
 /**
@@ -21,11 +20,11 @@ export const sendJoinV1 = endpoint({
   params: Type.Object({ roomId, eventId }),
   body: jsonObject,
 
-  async handle({ inbound, rooms }, { requester: { serverName: origin }, params, bodyText: text }) {
+  async handle({ inbound, statesForJoiners }, { requester: { serverName: origin }, params, bodyText: text }) {
     const name = await roomForServer(inbound.deps, origin, params.roomId)
     const received = { origin, membership: 'join', eventId: params.eventId, text } as const
     const join = await receiveMembership(inbound.deps, name, received)
-    const answer = await stateForJoiner(rooms, name, join, false)
+    const answer = await statesForJoiners.before(name, join, false)
     return new Reply(200, Buffer.concat([Buffer.from('[200,'), answer, Buffer.from(']')]))
   },
 })

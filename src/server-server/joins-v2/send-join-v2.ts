@@ -3,7 +3,6 @@ import { eventId, jsonObject, roomId } from '../../http/fields.js'
 import { Reply } from '../../http/reply.js'
 import { receiveMembership } from '../../room/received-memberships.js'
 import { roomForServer } from '../../room/room-for-server.js'
-import { stateForJoiner } from '../../room/state-for-joiner.js'
 import { endpoint } from '../endpoint.js'
 
 /**
@@ -20,10 +19,10 @@ export const sendJoinV2 = endpoint({
   query: Type.Object({ omit_members: Type.Optional(Type.Boolean()) }),
   body: jsonObject,
 
-  async handle({ inbound, rooms }, { requester: { serverName: origin }, params, query, bodyText: text }) {
+  async handle({ inbound, statesForJoiners }, { requester: { serverName: origin }, params, query, bodyText: text }) {
     const name = await roomForServer(inbound.deps, origin, params.roomId)
     const received = { origin, membership: 'join', eventId: params.eventId, text } as const
     const join = await receiveMembership(inbound.deps, name, received)
-    return new Reply(200, await stateForJoiner(rooms, name, join, query.omit_members ?? false))
+    return new Reply(200, await statesForJoiners.before(name, join, query.omit_members ?? false))
   },
 })
