@@ -97,7 +97,8 @@ export class Discovery {
   }
 }
 
-const anyFraction = (): number => randomInt(2 ** 32) / 2 ** 32
+/** In [0, 1). */
+export const anyFraction = (): number => randomInt(2 ** 32) / 2 ** 32
 
 const none: Promise<readonly Place[]> = Promise.resolve([])
 const absent = new Set(['ENOTFOUND', 'ENODATA'])

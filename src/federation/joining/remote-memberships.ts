@@ -11,7 +11,6 @@ import { forbidden, incompatibleRoomVersion, MatrixError, notFound } from '../..
 import type { RoomVersionRules } from '../../protocol/room-versions.js'
 import { OneAtATime } from '../../one-at-a-time.js'
 import { enter } from '../../room/inbound/entering.js'
-import type { Entrances } from '../../room/inbound/entrances.js'
 import type { InboundDeps } from '../../room/inbound/inbound-deps.js'
 import { NotNow } from '../../room/inbound/not-now.js'
 import { isDropped, type Pdu } from '../../room/inbound/read-pdu.js'
@@ -41,7 +40,6 @@ export interface RemoteMembershipsDeps {
   readonly remote: Remote
   readonly queries: Pick<RemoteQueries, 'resolveAlias'>
   readonly inbound: InboundDeps
-  readonly entrances: Entrances
 }
 
 /** What a client says of the room it wants to get into. */
@@ -264,11 +262,11 @@ export class RemoteMemberships {
     { rules, pdu, content }: Made,
     signal: AbortSignal | undefined,
   ): Promise<void> {
-    const { remote, inbound, entrances } = this.deps
+    const { remote, inbound } = this.deps
     const { roomId } = pdu.event
     const name = await inbound.stores.names.find(roomId)
     const isResident = name !== undefined && isKnown(name) && (await this.isIn(name))
-    await entrances.during(roomId, async () => {
+    await inbound.entrances.during(roomId, async () => {
       const answer = await sendJoin(remote, resident, roomId, pdu.event.eventId, content, signal)
       const join = answer.event === undefined ? pdu : await this.countersigned(resident, rules, pdu, answer.event)
       if (isResident) {

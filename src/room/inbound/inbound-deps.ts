@@ -5,6 +5,7 @@ import type { Rooms } from '../rooms.js'
 import type { ServerAcls } from '../server-acls.js'
 import type { Asking, BudgetLimits } from './asking.js'
 import type { Counters } from './counters.js'
+import type { Entrances } from './entrances.js'
 import type { PolicyServers } from './policy.js'
 
 /** What the parts of receiving PDUs stand on. */
@@ -16,6 +17,7 @@ export interface InboundDeps {
   readonly asking: Asking
   readonly policies: PolicyServers
   readonly counters: Counters
+  readonly entrances: Entrances
   readonly budget: BudgetLimits
   /** This server's name. */
   readonly serverName: string

@@ -16,6 +16,7 @@ import type { Rooms } from '../rooms.js'
 import type { ServerAcls } from '../server-acls.js'
 import { Asking, type AskingLimits, type BudgetLimits } from './asking.js'
 import { Counters } from './counters.js'
+import { Entrances } from './entrances.js'
 import type { InboundDeps } from './inbound-deps.js'
 import type { Peers, PduText } from './peers.js'
 import { PolicyServers } from './policy.js'
@@ -66,7 +67,15 @@ export class Inbound {
     this.config = { ...inboundConfig, ...config }
     const asking = new Asking(peers, this.config.asking, this.closing.signal)
     const policies = new PolicyServers(options.rooms, asking)
-    this.deps = { ...options, now, asking, policies, counters: this.counters, budget: this.config.budget }
+    this.deps = {
+      ...options,
+      now,
+      asking,
+      policies,
+      counters: this.counters,
+      entrances: new Entrances(),
+      budget: this.config.budget,
+    }
     this.transactions = new Transactions(this.deps)
   }
 

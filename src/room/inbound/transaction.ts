@@ -71,7 +71,8 @@ export class Transactions {
 
   /** undefined for a room in which none of our users is. */
   private async room(roomId: string): Promise<KnownRoom | undefined> {
-    const { stores, db, serverName } = this.deps
+    const { stores, db, serverName, entrances } = this.deps
+    await entrances.ended(roomId)
     const name = await stores.names.find(roomId)
     if (name?.rules === undefined) return undefined
     if (!this.joined.has(name.room)) {

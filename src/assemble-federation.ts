@@ -1,0 +1,117 @@
+/**
+ * The server among other servers: how they are found and asked, what they may ask, what comes from them and what goes to
+ * them. Built on the room engine by `assemble.ts`.
+ */
+import type { DeviceLists } from './accounts/device-lists.js'
+import type { Config } from './config.js'
+import { Addresses } from './federation/addresses.js'
+import { anyFraction, Discovery } from './federation/discovery.js'
+import { IncomingEdus } from './federation/edus/incoming-edus.js'
+import { FederationClient } from './federation/federation-client.js'
+import { FederationPeers } from './federation/federation-peers.js'
+import { RemoteMemberships } from './federation/joining/remote-memberships.js'
+import { OutboundHttp } from './federation/outbound-http.js'
+import { RemoteQueries } from './federation/remote-queries.js'
+import type { Remote } from './federation/remote.js'
+import { RequestAuth } from './federation/request-auth.js'
+import { FederationSender } from './federation/sender/sender.js'
+import { Notary } from './federation/server-keys-notary.js'
+import { OwnKeys } from './federation/server-keys-own.js'
+import { ServerKeys } from './federation/server-keys.js'
+import type { Logger } from './logger.js'
+import { PeerBackfill } from './room/inbound/backfill.js'
+import { Inbound } from './room/inbound/inbound.js'
+import { ReceivedTransactions } from './room/inbound/received-transactions.js'
+import type { RoomEngine } from './room/open-rooms.js'
+import { ReceivedInvites } from './room/received-invites.js'
+import { ServerAcls } from './room/server-acls.js'
+import { StatesForJoiners } from './room/state-for-joiner.js'
+import { StatesForServers } from './room/states-for-servers.js'
+import type { ServerIdentity } from './server-identity.js'
+import type { ServerServices } from './server-server/services.js'
+import type { Database } from './store/database.js'
+import type { Typing } from './sync/typing.js'
+import { startInbound } from './workers/inbound.js'
+
+export interface FederationParts {
+  readonly config: Config
+  readonly db: Database['db']
+  readonly identity: ServerIdentity
+  readonly log: Logger
+  readonly engine: RoomEngine
+  readonly typing: Typing
+  readonly deviceLists: DeviceLists
+  /** Other servers, as tests script them. */
+  readonly remote: Remote | undefined
+}
+
+export interface Federation {
+  readonly remote: Remote
+  readonly queries: RemoteQueries
+  readonly memberships: RemoteMemberships
+  readonly backfill: PeerBackfill
+  readonly sender: FederationSender
+  readonly requestAuth: RequestAuth
+  readonly services: ServerServices
+  /** Requests under way are given up; what is not decided, or not sent, is so at the next start. */
+  close(): Promise<void>
+}
+
+export function assembleFederation(parts: FederationParts): Federation {
+  const { config, db, identity, log: logger, engine, typing, deviceLists } = parts
+  const { stores, writer, rooms, gate } = engine
+  const { serverName } = config
+  const { signingKey } = identity
+  const now = Date.now
+
+  const client = parts.remote === undefined ? clientOf(config, identity) : undefined
+  const remote = parts.remote ?? client!
+  const serverKeys = new ServerKeys({ db, remote, now, logger, serverName, signingKey })
+  const ownKeys = new OwnKeys({ db, now, serverName, signingKey })
+  const peers = new FederationPeers(remote, serverKeys)
+  const acls = new ServerAcls(rooms)
+  const inbound = new Inbound({ db, stores, rooms, peers, acls, serverName, logger })
+  const sender = new FederationSender({ db, stores, serverName, remote, logger, random: anyFraction })
+  const edus = new IncomingEdus({ db, stores, rooms, acls, writer, typing, deviceLists, serverName, logger, now })
+  const queries = new RemoteQueries({ remote, rooms })
+  const workers = [startInbound({ inbound, logger })]
+  engine.log.subscribe((facts, origin) => {
+    if (origin === 'here') sender.follow(facts)
+  })
+  return {
+    remote,
+    queries,
+    memberships: new RemoteMemberships({ remote, queries, inbound: inbound.deps }),
+    backfill: new PeerBackfill(inbound.deps),
+    sender,
+    requestAuth: new RequestAuth({ serverName, serverKeys, now, onHeard: (server) => sender.heard(server) }),
+    services: {
+      config,
+      identity,
+      db,
+      ownKeys,
+      notary: new Notary(serverKeys, ownKeys),
+      stores,
+      writer,
+      rooms,
+      gate,
+      acls,
+      previews: engine.previews,
+      inbound,
+      transactions: new ReceivedTransactions({ db, inbound, edus, logger, now }),
+      statesForServers: new StatesForServers({ stores, gate, acls }),
+      statesForJoiners: new StatesForJoiners(rooms),
+      receivedInvites: new ReceivedInvites(inbound, { rateLimits: config.http.rateLimits }),
+    },
+    async close() {
+      await Promise.all(workers.map((worker) => worker.stop()))
+      await Promise.all([sender.close(), inbound.close(), serverKeys.close()])
+      await client?.close()
+    },
+  }
+}
+
+function clientOf({ serverName, outbound }: Config, { signingKey }: ServerIdentity): FederationClient {
+  const http = new OutboundHttp({ addresses: new Addresses(outbound.allow), trustedCaFile: outbound.trustedCaFile })
+  return new FederationClient({ serverName, signingKey, http, discovery: new Discovery({ http }) })
+}
