@@ -10,7 +10,7 @@ import { pipeline, Transform, type Readable, type TransformCallback } from 'node
 import * as tls from 'node:tls'
 import { createGunzip } from 'node:zlib'
 import { LRUCache } from 'lru-cache'
-import { buildConnector, Pool, type Dispatcher } from 'undici'
+import { Pool, type Dispatcher } from 'undici'
 import type { Addresses } from './addresses.js'
 
 /** A server as it is to be connected to. */
@@ -72,7 +72,14 @@ export class OutboundHttp {
   readonly #addresses: Addresses
   readonly #lookup: Lookup
   readonly #secureContext: tls.SecureContext | undefined
-  readonly #pools = new LRUCache<string, Pool>({ max: MAX_POOLS, dispose: (pool) => void pool.close() })
+  readonly #pools = new LRUCache<string, Pool>({
+    max: MAX_POOLS,
+    dispose: (pool, _key, reason) => {
+      if (reason === 'evict') void pool.close()
+    },
+  })
+  readonly #handshakes = new Set<tls.TLSSocket>()
+  #closed = false
 
   constructor({ addresses, trustedCaFile, lookup = lookUp }: OutboundHttpOptions) {
     this.#addresses = addresses
@@ -101,9 +108,12 @@ export class OutboundHttp {
     }
   }
 
+  /** Requests under way fail. */
   async close(): Promise<void> {
+    this.#closed = true
     const pools = [...this.#pools.values()]
     this.#pools.clear()
+    for (const socket of this.#handshakes) socket.destroy(new Error('the server stops'))
     await Promise.all(pools.map((pool) => pool.destroy()))
   }
 
@@ -149,18 +159,35 @@ export class OutboundHttp {
     })
   }
 
+  /** Its sessions are resumed: they were checked to be of this name. */
   #tlsTo({ certificateName }: Target): TlsTo {
-    const servername = isIP(certificateName) === 0 ? certificateName : undefined
-    const connector = buildConnector({
-      timeout: CONNECT_TIMEOUT_MS,
-      checkServerIdentity: (_host, certificate) => tls.checkServerIdentity(certificateName, certificate),
-      ...(this.#secureContext === undefined ? {} : { secureContext: this.#secureContext }),
-    })
+    let session: Buffer | undefined
     return ({ host, port }) =>
       new Promise((resolve, reject) => {
-        connector({ hostname: host, protocol: 'https:', port: String(port), servername }, (error, socket) =>
-          error === null ? resolve(socket as tls.TLSSocket) : reject(error),
-        )
+        const socket = tls.connect({
+          host,
+          port,
+          servername: isIP(certificateName) === 0 ? certificateName : '',
+          checkServerIdentity: (_host, certificate) => tls.checkServerIdentity(certificateName, certificate),
+          secureContext: this.#secureContext,
+          ALPNProtocols: ['http/1.1'],
+          session,
+        })
+        const late = () => socket.destroy(new Error(`no connection within ${CONNECT_TIMEOUT_MS} ms`))
+        const timer = setTimeout(late, CONNECT_TIMEOUT_MS)
+        const settle = () => {
+          clearTimeout(timer)
+          this.#handshakes.delete(socket)
+        }
+        this.#handshakes.add(socket)
+        socket
+          .setNoDelay()
+          .setKeepAlive(true, KEEP_ALIVE_MS)
+          .on('session', (ticket: Buffer) => (session = ticket))
+          .once('secureConnect', () => resolve(socket))
+          .once('secureConnect', settle)
+          .once('error', reject)
+          .once('close', settle)
       })
   }
 
@@ -168,7 +195,7 @@ export class OutboundHttp {
     const failures: string[] = []
     for (const place of target.places) {
       for (const { host, port } of await this.#permitted(place, failures)) {
-        if (failures.length >= MAX_ADDRESSES) break
+        if (this.#closed || failures.length >= MAX_ADDRESSES) break
         try {
           return await connect({ host, port })
         } catch (cause) {
@@ -209,19 +236,21 @@ async function answerOf(pool: Pool, target: Target, request: OutboundRequest, si
   const { method, path, body, maxBytes } = request
   const deadline = new Deadline(request.timeout, signal)
   try {
-    const response = await sent(pool, {
-      method,
-      path,
-      headers: {
-        host: target.host,
-        'accept-encoding': 'gzip',
-        'user-agent': 'Hearth',
-        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-        ...request.headers,
-      },
-      body: body === undefined ? null : Buffer.from(body),
-      signal: deadline.signal,
-    })
+    const response = await deadline.before(() =>
+      sent(pool, {
+        method,
+        path,
+        headers: {
+          host: target.host,
+          'accept-encoding': 'gzip',
+          'user-agent': 'Hearth',
+          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+          ...request.headers,
+        },
+        body: body === undefined ? null : Buffer.from(body),
+        signal: deadline.signal,
+      }),
+    )
     const text = decoded(response, maxBytes)
     text.once('close', () => deadline.lift())
     return { status: response.statusCode, headers: response.headers, body: text }
@@ -259,6 +288,15 @@ class Deadline {
 
   get signal(): AbortSignal {
     return this.#controller.signal
+  }
+
+  /** undici aborts a request only when it has a connection to it. */
+  async before<T>(task: () => Promise<T>): Promise<T> {
+    this.signal.throwIfAborted()
+    const aborted = new Promise<never>((_resolve, reject) => {
+      this.signal.addEventListener('abort', () => reject(this.signal.reason as Error), { once: true })
+    })
+    return Promise.race([task(), aborted])
   }
 
   lift(): void {
@@ -312,8 +350,9 @@ class Utf8Text extends Transform {
     this.#decode(callback, () => this.#decoder.decode(chunk, { stream: true }))
   }
 
+  /** A turn later, when undici takes the connection for free: otherwise whoever asks again at once gets a second one. */
   override _flush(callback: TransformCallback): void {
-    this.#decode(callback, () => this.#decoder.decode())
+    setImmediate(() => this.#decode(callback, () => this.#decoder.decode()))
   }
 
   #decode(callback: TransformCallback, decode: () => string): void {
