@@ -1,0 +1,229 @@
+import { describe, expect, it } from '@jest/globals'
+import { IncomingEdus } from '../../../src/federation/edus/incoming-edus.js'
+import { silentLogger } from '../../../src/logger.js'
+import type { JsonObject } from '../../../src/protocol/json.js'
+import { ServerAcls } from '../../../src/room/server-acls.js'
+import { startTestHomeserver, type TestUser } from '../../support/homeserver.js'
+import { carol, dave, erin } from '../../support/laboratory/index.js'
+import { sharedRoom, type SharedRoom } from '../../support/remote-users.js'
+
+const homeserver = await startTestHomeserver()
+const { services } = homeserver
+const mia = await homeserver.user('mia')
+const two = 'two.example'
+
+const incoming = () =>
+  new IncomingEdus({
+    ...services,
+    acls: new ServerAcls(services.rooms),
+    serverName: services.config.serverName,
+    logger: silentLogger,
+    now: Date.now,
+  })
+
+/** What was dropped while a server's EDUs were taken. */
+async function take(origin: string, ...edus: readonly JsonObject[]): Promise<object> {
+  const receiver = incoming()
+  await receiver.take(origin, edus)
+  return receiver.counters.dropped
+}
+
+/** A room of carol's and dave's server in which mia is. */
+const room = (options: { members?: string[] } = {}) =>
+  sharedRoom(homeserver, { creator: carol, members: [mia.userId, dave, ...(options.members ?? [])] })
+
+const ephemeral = async (user: TestUser, { room: { roomId } }: SharedRoom, since?: string) =>
+  (await user.sync({ since })).rooms?.join?.[roomId]?.ephemeral?.events ?? []
+
+const typing = ({ room: { roomId } }: SharedRoom, user_id: string, typing = true) => ({
+  edu_type: 'm.typing',
+  content: { room_id: roomId, user_id, typing },
+})
+
+const receipt = (roomId: string, userId: string, eventId: string, data: object = { ts: 1_700_000_000_000 }) =>
+  ({
+    edu_type: 'm.receipt',
+    content: { [roomId]: { 'm.read': { [userId]: { event_ids: [eventId], data } } } },
+  }) as JsonObject
+
+let messages = 0
+const toDevice = (sender: string, to: object, changes: object = {}) =>
+  ({
+    edu_type: 'm.direct_to_device',
+    content: { sender, type: 'm.test', message_id: `message${messages++}`, messages: to, ...changes },
+  }) as JsonObject
+
+/** Bodies of the messages that came for a device since it asked last. */
+async function received(user: TestUser): Promise<unknown[]> {
+  const { to_device, next_batch } = await user.sync()
+  await user.sync({ since: next_batch })
+  return (to_device?.events ?? []).map(({ sender, content }: { sender: string; content: { body: unknown } }) => [
+    sender,
+    content.body,
+  ])
+}
+
+const deny = (server: string) => ({
+  type: 'm.room.server_acl',
+  stateKey: '',
+  content: { allow: ['*'], deny: [server] },
+})
+
+describe('typing of other servers', () => {
+  it('is shown to our users, and its end', async () => {
+    const shared = await room()
+    expect(await take(two, typing(shared, dave))).toEqual({})
+    expect(await ephemeral(mia, shared)).toContainEqual({ type: 'm.typing', content: { user_ids: [dave] } })
+    await take(two, typing(shared, dave, false))
+    expect(await ephemeral(mia, shared)).not.toContainEqual({ type: 'm.typing', content: { user_ids: [dave] } })
+  })
+
+  it('is not taken of users of another server, of who is not joined, or into a room that denies the server', async () => {
+    const shared = await room({ members: [erin] })
+    expect(await take(two, typing(shared, erin))).toEqual({ 'other server': 1 })
+    expect(await take(two, typing(shared, mia.userId))).toEqual({ 'other server': 1 })
+    expect(await take(two, typing(shared, '@nobody:two.example'))).toEqual({ 'not joined': 1 })
+    const elsewhere = { ...typing(shared, dave), content: { room_id: '!x:y', user_id: dave, typing: true } }
+    expect(await take(two, elsewhere)).toEqual({ 'room unknown': 1 })
+    await shared.take(shared.room.event(carol, deny('three.example')))
+    expect(await take('three.example', typing(shared, erin))).toEqual({ 'denied by server ACL': 1 })
+    expect(services.typing.users(shared.name.room)).toEqual([])
+  })
+})
+
+describe('receipts of other servers', () => {
+  it('are shown to our users, in their threads, and never move backwards', async () => {
+    const shared = await room()
+    const { room: lab } = shared
+    const [first, second] = [lab.say(carol, 'one'), lab.say(carol, 'two')]
+    await shared.take(first, second)
+    expect(await take(two, receipt(lab.roomId, dave, second.eventId, { ts: 5, thread_id: 'main' }))).toEqual({})
+    expect(await take(two, receipt(lab.roomId, dave, first.eventId, { ts: 6, thread_id: 'main' }))).toEqual({
+      'no news': 1,
+    })
+    const content = { [second.eventId]: { 'm.read': { [dave]: { ts: 5, thread_id: 'main' } } } }
+    expect(await ephemeral(mia, shared)).toContainEqual({ type: 'm.receipt', content })
+  })
+
+  it('are taken of users of the server who are in the room, of events that are here, by public type only', async () => {
+    const shared = await room({ members: [erin] })
+    const { roomId } = shared.room
+    const event = shared.room.say(carol, 'one')
+    await shared.take(event)
+    expect(await take(two, receipt(roomId, erin, event.eventId))).toEqual({ 'other server': 1 })
+    expect(await take(two, receipt(roomId, mia.userId, event.eventId))).toEqual({ 'other server': 1 })
+    expect(await take(two, receipt(roomId, '@nobody:two.example', event.eventId))).toEqual({ 'not joined': 1 })
+    expect(await take(two, receipt('!x:y', dave, event.eventId))).toEqual({ 'room unknown': 1 })
+    expect(await take(two, receipt(roomId, dave, `$${'x'.repeat(43)}`))).toEqual({ 'no news': 1 })
+    expect(await take(two, receipt(roomId, dave, event.eventId, { ts: 1, thread_id: `$${'x'.repeat(43)}` }))).toEqual({
+      'no news': 1,
+    })
+    const { content } = receipt(roomId, dave, event.eventId)
+    const secret = JSON.parse(JSON.stringify(content).replace('m.read', 'm.read.private')) as JsonObject
+    expect(await take(two, { edu_type: 'm.receipt', content: secret })).toEqual({ format: 1 })
+    await shared.take(shared.room.event(carol, deny('three.example')))
+    expect(await take('three.example', receipt(roomId, erin, event.eventId))).toEqual({ 'denied by server ACL': 1 })
+    const rows = await homeserver.database.db
+      .selectFrom('receipt')
+      .selectAll()
+      .where('room', '=', shared.name.room)
+      .execute()
+    expect(rows).toEqual([])
+  })
+
+  it('of one transaction are no more than a transaction may cost', async () => {
+    const { room: lab } = await room()
+    const users = Object.fromEntries(Array.from({ length: 2_500 }, (_, i) => [`@u${i}:three.example`, {}]))
+    const dropped = await take(two, { edu_type: 'm.receipt', content: { [lab.roomId]: { 'm.read': users } } })
+    expect(dropped).toEqual({ 'other server': 1_999, 'too much': 1 })
+  })
+})
+
+describe('messages to devices', () => {
+  it('reach a device, or all of a user, once, also when another process takes them again', async () => {
+    const message = toDevice(dave, {
+      [mia.userId]: { [mia.deviceId]: { body: 'one' }, NOBODY: { body: 'two' } },
+      '@nobody:hearth.test': { '*': { body: 'three' } },
+      [erin]: { '*': { body: 'four' } },
+    })
+    expect(await take(two, message, message)).toEqual({ known: 1 })
+    expect(await take(two, message)).toEqual({ known: 1 })
+    expect(await received(mia)).toEqual([[dave, 'one']])
+    expect(await take(two, toDevice(dave, { [mia.userId]: { '*': { body: 'all' } } }))).toEqual({})
+    expect(await received(mia)).toEqual([[dave, 'all']])
+  })
+
+  it('keep their order', async () => {
+    const edus = Array.from({ length: 20 }, (_, body) => toDevice(dave, { [mia.userId]: { '*': { body } } }))
+    await take(two, ...edus)
+    expect((await received(mia)).map((pair) => (pair as unknown[])[1])).toEqual(edus.map((_, i) => i))
+  })
+
+  it('have a sender of the server that sends them', async () => {
+    for (const sender of [erin, mia.userId, '@x:two.example:8448', 'dave', '@:two.example.evil']) {
+      expect(await take(two, toDevice(sender, { [mia.userId]: { '*': { body: sender } } }))).toEqual({
+        'other server': 1,
+      })
+    }
+    expect(await received(mia)).toEqual([])
+  })
+
+  it('with the same id of two servers are two', async () => {
+    const to = { [mia.userId]: { '*': { body: 'hello' } } }
+    await take(two, toDevice(dave, to, { message_id: 'same' }))
+    await take('three.example', toDevice(erin, to, { message_id: 'same' }))
+    expect(await received(mia)).toEqual([
+      [dave, 'hello'],
+      [erin, 'hello'],
+    ])
+  })
+
+  it('are bounded in size, each and all of a transaction', async () => {
+    const large = { [mia.userId]: { '*': { body: 'x'.repeat(65_536) } } }
+    expect(
+      await take(two, toDevice(dave, large), toDevice(dave, { [mia.userId]: { '*': { body: 'small' } } })),
+    ).toEqual({ 'too much': 1 })
+    expect(await received(mia)).toEqual([[dave, 'small']])
+  })
+})
+
+describe('an EDU that is malformed', () => {
+  const hostile = [null, 1, 'x', '\0', [], {}, { __proto__: null }, ['x'], { x: {} }, { '\0': { '\0': 1 } }]
+  const types = ['m.typing', 'm.receipt', 'm.direct_to_device', 'm.device_list_update', 'm.signing_key_update']
+
+  it('fails alone, whatever is where', async () => {
+    const shared = await room()
+    const good: readonly JsonObject[] = [
+      typing(shared, dave),
+      receipt(shared.room.roomId, dave, shared.room.events[0]!.eventId),
+      toDevice(dave, { [mia.userId]: { '*': { body: 'good' } } }),
+      { edu_type: 'm.device_list_update', content: { user_id: dave, device_id: 'D', stream_id: 1, prev_id: [0] } },
+      { edu_type: 'm.signing_key_update', content: { user_id: dave, master_key: {}, self_signing_key: {} } },
+    ]
+    for (const value of hostile) {
+      const edus = types.map((edu_type) => ({ edu_type, content: value }) as JsonObject)
+      for (const { edu_type, content } of good) {
+        for (const key of Object.keys(content as JsonObject)) {
+          edus.push({ edu_type, content: { ...(content as JsonObject), [key]: value } } as JsonObject)
+        }
+      }
+      const last = toDevice(dave, { [mia.userId]: { '*': { body: JSON.stringify(value) } } })
+      expect(await take(two, ...edus, { edu_type: value } as JsonObject, {}, last)).not.toHaveProperty('fault')
+      expect(await received(mia)).toContainEqual([dave, JSON.stringify(value)])
+    }
+  })
+
+  it('or of a type that is not known here, or of presence, is passed over', async () => {
+    const receiver = incoming()
+    await receiver.take(two, [
+      { edu_type: 'm.presence', content: { push: [] } },
+      { edu_type: '__proto__', content: {} },
+    ])
+    expect(receiver.counters).toEqual({ received: { ignored: 2 }, dropped: {} })
+  })
+
+  it('is dropped beyond a hundred in a transaction', async () => {
+    const edus = Array.from({ length: 103 }, () => ({ edu_type: 'm.presence', content: {} }))
+    expect(await take(two, ...edus)).toEqual({ 'too much': 3 })
+  })
+})
