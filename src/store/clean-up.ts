@@ -72,6 +72,35 @@ const unsharedDeviceLists: Deletion = {
     ),
 }
 
+/** A server that was there is sent what it was there for, however late; then the interval is of no more use. */
+const endedStays: Deletion = {
+  table: 'room_server',
+  run: (trx, limit) =>
+    deleted(
+      sql`delete from room_server where ctid = any(array(
+        select s.ctid from room_server s
+        where to_position is not null and not exists (
+          select from destination_room m where m.destination = s.server and m.room = s.room)
+        limit ${limit}))`,
+      trx,
+    ),
+}
+
+const unusedDestinations: Deletion = {
+  table: 'destination',
+  run: (trx, limit, nowTs) =>
+    deleted(
+      sql`delete from destination where ctid = any(array(
+        select d.ctid from destination d
+        where used_ts < ${nowTs - 30 * DAY}
+          and not exists (select from destination_room m where m.destination = d.destination)
+          and not exists (select from destination_transaction t where t.destination = d.destination)
+          and not exists (select from federation_outbox o where o.destination = d.destination)
+        limit ${limit}))`,
+      trx,
+    ),
+}
+
 export const deletions: readonly Deletion[] = [
   olderThan('client_transaction', 'created_ts', DAY),
   olderThan('to_device_transaction', 'created_ts', DAY),
@@ -85,6 +114,9 @@ export const deletions: readonly Deletion[] = [
   toDeviceOfNobody,
   unsharedDeviceLists,
   readHighlights,
+  olderThan('federation_outbox', 'created_ts', 30 * DAY),
+  endedStays,
+  unusedDestinations,
 ]
 
 /** One process cleans up at a time: the lock is held until the transaction ends, and nobody waits for it. */

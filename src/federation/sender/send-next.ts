@@ -1,0 +1,115 @@
+/**
+ * Federation sender: delivers PDUs and EDUs to destinations, in order, one transaction in flight per destination.
+ *
+ * What waits is in Postgres and only there, and it is not copied: an event marks its room for each server that is to have
+ * it, in the transaction that stores it, and the texts are read when they are sent. EDUs that must not be lost are rows.
+ * While a request is open or its outcome unknown, the transaction itself is kept: after a crash the same transaction goes
+ * out again with the same id and the same body, and the receiver answers from its memory. Nothing is ever sent that was
+ * not committed. Typing and receipts wait in memory, and what was not in a transaction yet goes with the process.
+ *
+ * Several processes may send. A destination is taken by a lease with an end time, not by a row lock: a lock would hold a
+ * connection for as long as a slow server takes to answer. Who finds that another process has the lease writes nothing.
+ *
+ * A destination that fails is left alone for a growing time, whatever its answer was: "the sending server must wait and
+ * retry for a 200 OK response before sending a transaction with a different txnId". What waits for it does not grow
+ * meanwhile: a room is marked once. When it returns, rooms that are far behind are told their newest event.
+ */
+import type { JsonObject } from '../../protocol/json.js'
+import { parseExactJson } from '../../protocol/strict-json.js'
+import {
+  closeTransaction,
+  passOver,
+  putTransaction,
+  recordFailure,
+  transactionInFlight,
+  type Destination,
+  type Lease,
+  type OpenTransaction,
+} from '../../store/destinations.js'
+import { RemoteError, type Remote } from '../remote.js'
+import { retryDelay } from './back-off.js'
+import { compose, type ComposeDeps } from './compose.js'
+
+export interface SendDeps extends ComposeDeps {
+  readonly remote: Pick<Remote, 'request'>
+  /** In [0, 1). */
+  readonly random: () => number
+}
+
+export type Outcome =
+  | { readonly kind: 'nothing to send' }
+  | { readonly kind: 'passed over' }
+  | { readonly kind: 'sent'; readonly transaction: OpenTransaction }
+  | {
+      readonly kind: 'failed'
+      readonly transaction: OpenTransaction
+      readonly failures: number
+      readonly retryTs: number
+      readonly cause: unknown
+    }
+
+/** Until the whole answer is there, in ms. Receivers may judge all PDUs before they answer. */
+const TIMEOUT = 60_000
+
+/** One transaction. @throws LeaseLost; whatever the request threw when `signal` was aborted. */
+export async function sendNext(
+  deps: SendDeps,
+  lease: Lease,
+  destination: Destination,
+  signal: AbortSignal,
+): Promise<Outcome> {
+  const transaction = (await transactionInFlight(deps.db, destination.name)) ?? (await open(deps, lease))
+  if (transaction === undefined) return { kind: 'nothing to send' }
+  if (transaction.pdus + transaction.edus === 0) {
+    await passOver(deps.db, lease, transaction.rooms)
+    return { kind: 'passed over' }
+  }
+  try {
+    await put(deps, destination.name, transaction, signal)
+  } catch (cause) {
+    // We are shutting down; this says nothing about the destination.
+    if (signal.aborted) throw cause
+    return failed(deps, lease, destination, transaction, cause)
+  }
+  await closeTransaction(deps.db, lease, transaction, deps.now())
+  return { kind: 'sent', transaction }
+}
+
+async function open(deps: SendDeps, lease: Lease): Promise<OpenTransaction | undefined> {
+  const transaction = await compose(deps, lease.destination)
+  if (transaction !== undefined && transaction.pdus + transaction.edus > 0) {
+    await putTransaction(deps.db, lease, transaction, deps.now())
+  }
+  return transaction
+}
+
+async function put(
+  { remote }: SendDeps,
+  destination: string,
+  { id, body }: OpenTransaction,
+  signal: AbortSignal,
+): Promise<void> {
+  const content = parseExactJson(body) as JsonObject
+  const path = `/_matrix/federation/v1/send/${encodeURIComponent(id)}`
+  await remote.request(destination, { method: 'PUT', path, content, timeout: TIMEOUT }, signal)
+}
+
+async function failed(
+  { db, now, random }: SendDeps,
+  lease: Lease,
+  destination: Destination,
+  transaction: OpenTransaction,
+  cause: unknown,
+): Promise<Outcome> {
+  const failures = destination.failures + 1
+  const asked = cause instanceof RemoteError ? (cause.retryAfter ?? 0) : 0
+  // Somebody else's number: a server that wants to be left alone for longer than an hour is asked again after that.
+  const delay = Math.max(retryDelay(failures, random()), Math.min(asked, 3_600_000))
+  const retryTs = now() + delay
+  await recordFailure(db, lease, { retryTs, error: errorText(cause) })
+  return { kind: 'failed', transaction, failures, retryTs, cause }
+}
+
+/** What a peer answered may hold anything: U+0000 is no text to Postgres. */
+const errorText = (cause: unknown): string =>
+  (cause instanceof Error ? cause.message : String(cause)).replaceAll('\0', '').slice(0, 500)

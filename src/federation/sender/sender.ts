@@ -1,0 +1,233 @@
+/**
+ * To whom something is sent when (what is sent: send-next.ts). Destinations with something to send take turns, so many at
+ * once; those whose last request failed have a part of the places, so that a thousand dead servers keep nobody waiting.
+ *
+ * A destination is woken when an event that is for it was committed here, when an EDU for it was made here, when its
+ * server was heard after a failure, and by `poll`, which finds what other processes left behind and whose time has come.
+ */
+import { randomUUID } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
+import type { RoomNumber } from '../../protocol/numbers.js'
+import {
+  destinationsOfRooms,
+  dueDestinations,
+  endWaiting,
+  LeaseLost,
+  releaseDestination,
+  takeDestination,
+  type Destination,
+} from '../../store/destinations.js'
+import type { Fact } from '../../store/facts.js'
+import { CoalescedEdus } from './coalesced-edus.js'
+import { sendNext, type Outcome, type SendDeps } from './send-next.js'
+
+export interface SenderOptions extends Omit<SendDeps, 'coalesced' | 'now' | 'random'> {
+  readonly logger: {
+    debug(fields: object, message: string): void
+    info(fields: object, message: string): void
+    error(fields: object, message: string): void
+  }
+  readonly now?: () => number
+  readonly random: () => number
+  readonly config?: Partial<SenderConfig>
+}
+
+export interface SenderConfig {
+  /** Destinations to which something is sent at once. Each is a request that waits, and for moments a connection. */
+  readonly atOnce: number
+  /** Of these, destinations whose last request failed. */
+  readonly failingAtOnce: number
+  /** How long a destination is a process's own without a sign of life, in ms. Longer than a request may take. */
+  readonly lease: number
+  /** Transactions to a destination before it goes to the end of the queue. */
+  readonly turn: number
+}
+
+export const senderConfig: SenderConfig = { atOnce: 64, failingAtOnce: 16, lease: 120_000, turn: 20 }
+
+/** How long nobody asks whether a destination is free, when it was not, in ms. */
+const NOT_FREE = 2_000
+/** Servers that send much say with every request that they are there, in ms. */
+const HEARD_LASTS = 10_000
+
+interface Place {
+  readonly isFailing: boolean
+  isWoken: boolean
+  done: Promise<void>
+}
+
+export class FederationSender {
+  readonly coalesced: CoalescedEdus
+  private readonly deps: SendDeps
+  private readonly config: SenderConfig
+  private readonly closing = new AbortController()
+  private readonly holder = randomUUID()
+  /** In the order in which their turns come. */
+  private readonly waiting = new Map<string, Destination>()
+  private readonly working = new Map<string, Place>()
+  /** Until when destinations are not asked for in the database, as far as is known here. */
+  private readonly resting = new LRUCache<string, number>({ max: 50_000 })
+  private readonly heardAt = new LRUCache<string, number>({ max: 50_000 })
+  private readonly toldRooms = new Set<RoomNumber>()
+  private telling: Promise<void> | undefined
+
+  constructor(private readonly options: SenderOptions) {
+    const now = options.now ?? Date.now
+    this.coalesced = new CoalescedEdus(now)
+    this.deps = { ...options, now, coalesced: this.coalesced }
+    this.config = { ...senderConfig, ...options.config }
+  }
+
+  /** Facts that this process wrote, after their commit. */
+  follow(facts: readonly Fact[]): void {
+    for (const fact of facts) if (fact.kind === 'event' && fact.event.isOutgoing === true) this.toldRooms.add(fact.room)
+    if (this.toldRooms.size > 0 && !this.closing.signal.aborted) this.telling ??= this.tell()
+  }
+
+  /** Something is there for these destinations. */
+  wake(destinations: Iterable<Destination>): void {
+    if (this.closing.signal.aborted) return
+    for (const destination of destinations) this.wakeOne(destination)
+    this.begin()
+  }
+
+  /** Something that may be lost is there for a destination: it is not worth more than a look into memory. */
+  wakeIfAwake(name: string): void {
+    if (!this.isResting(name)) this.wake([{ name, failures: this.resting.has(name) ? 1 : 0 }])
+  }
+
+  /** Whether the destination is left alone at the moment: what may be lost is not kept for it. */
+  isResting(name: string): boolean {
+    return (this.resting.get(name) ?? 0) > this.deps.now()
+  }
+
+  /** A server is there: it sent something, or answered. It is not waited for any longer. */
+  heard(serverName: string): void {
+    const now = this.deps.now()
+    if (this.closing.signal.aborted || (this.heardAt.get(serverName) ?? -Infinity) > now - HEARD_LASTS) return
+    this.heardAt.set(serverName, now)
+    void this.endWaiting(serverName)
+  }
+
+  /** What is due, whoever left it. */
+  async poll(): Promise<void> {
+    const { db, now } = this.deps
+    this.wake(await dueDestinations(db, now(), 4 * this.config.atOnce))
+    for (const name of this.coalesced.waiting()) this.wakeIfAwake(name)
+  }
+
+  /** Until nothing is left to do of what is known here. */
+  async settled(): Promise<void> {
+    while (this.telling !== undefined || this.working.size > 0) {
+      await Promise.all([this.telling, ...Array.from(this.working.values(), ({ done }) => done)])
+    }
+  }
+
+  /** Requests are given up; what they send is kept, and goes out again. May be called twice. */
+  async close(): Promise<void> {
+    this.closing.abort()
+    this.waiting.clear()
+    await this.settled()
+  }
+
+  /** One look for all rooms that are told of while it is under way. */
+  private async tell(): Promise<void> {
+    try {
+      while (this.toldRooms.size > 0 && !this.closing.signal.aborted) {
+        const rooms = [...this.toldRooms]
+        this.toldRooms.clear()
+        this.wake(await destinationsOfRooms(this.deps.db, rooms, this.deps.now()))
+      }
+    } catch (cause) {
+      this.options.logger.error({ err: cause }, 'destinations were not woken; they are found by the next poll')
+    } finally {
+      this.telling = undefined
+    }
+  }
+
+  private async endWaiting(name: string): Promise<void> {
+    try {
+      const wasWaitedFor = await endWaiting(this.deps.db, name)
+      this.resting.delete(name)
+      if (wasWaitedFor) this.wake([{ name, failures: 0 }])
+    } catch (cause) {
+      this.heardAt.delete(name)
+      this.options.logger.error({ err: cause, destination: name }, 'a destination that was heard is still waited for')
+    }
+  }
+
+  private wakeOne(destination: Destination): void {
+    const place = this.working.get(destination.name)
+    if (place === undefined) this.waiting.set(destination.name, destination)
+    else place.isWoken = true
+  }
+
+  private begin(): void {
+    let failing = 0
+    for (const { isFailing } of this.working.values()) if (isFailing) failing++
+    for (const destination of this.waiting.values()) {
+      if (this.working.size >= this.config.atOnce) return
+      const isFailing = destination.failures > 0
+      if (isFailing && failing >= this.config.failingAtOnce) continue
+      if (isFailing) failing++
+      this.waiting.delete(destination.name)
+      const place: Place = { isFailing, isWoken: false, done: Promise.resolve() }
+      this.working.set(destination.name, place)
+      place.done = this.work(destination.name, place).finally(() => this.end(destination.name, place))
+    }
+  }
+
+  private end(name: string, { isWoken }: Place): void {
+    this.working.delete(name)
+    if (this.closing.signal.aborted) return
+    if (isWoken && !this.isResting(name)) this.waiting.set(name, { name, failures: 0 })
+    this.begin()
+  }
+
+  private async work(name: string, place: Place): Promise<void> {
+    const lease = { destination: name, holder: this.holder }
+    try {
+      for (let sent = 0; sent < this.config.turn; sent++) {
+        const destination = await takeDestination(this.deps.db, lease, this.config.lease, this.deps.now())
+        if (destination === undefined) return void this.resting.set(name, this.deps.now() + NOT_FREE)
+        place.isWoken = false
+        const outcome = await sendNext(this.deps, lease, destination, this.closing.signal)
+        this.note(name, outcome)
+        if (outcome.kind === 'failed') return
+        if (outcome.kind === 'nothing to send') return await releaseDestination(this.deps.db, lease)
+      }
+      place.isWoken = true
+      await releaseDestination(this.deps.db, lease)
+    } catch (cause) {
+      await this.failed(name, cause)
+    }
+  }
+
+  /** Whatever it was, what waits is where it was. */
+  private async failed(name: string, cause: unknown): Promise<void> {
+    const { logger, db } = this.options
+    if (cause instanceof LeaseLost) return logger.info({ destination: name }, cause.message)
+    if (!this.closing.signal.aborted) {
+      logger.error({ err: cause, destination: name }, 'sending to a destination failed here')
+      this.resting.set(name, this.deps.now() + NOT_FREE)
+    }
+    await releaseDestination(db, { destination: name, holder: this.holder }).catch(() => undefined)
+  }
+
+  private note(destination: string, outcome: Outcome): void {
+    if (outcome.kind === 'nothing to send' || outcome.kind === 'passed over') return
+    const { logger } = this.options
+    const { id: txn_id, pdus, edus } = outcome.transaction
+    const fields = { destination, txn_id, pdus, edus }
+    if (outcome.kind === 'sent') {
+      this.resting.delete(destination)
+      return logger.debug(fields, 'sent a transaction')
+    }
+    const { failures, retryTs, cause } = outcome
+    this.resting.set(destination, retryTs)
+    // What it sends from now on is news.
+    this.heardAt.delete(destination)
+    const retry_at = new Date(retryTs).toISOString()
+    logger.info({ ...fields, failures, retry_at, reason: String(cause) }, 'a destination did not take a transaction')
+  }
+}
