@@ -24,6 +24,7 @@ import { createRoom } from './room-creation/create-room.js'
 import { getLocalAliases } from './room-directory/get-local-aliases.js'
 import { deleteRoomAlias, getRoomIdByAlias, setRoomAlias } from './room-directory/room-alias.js'
 import { getPublicRooms, queryPublicRooms } from './room-discovery/public-rooms.js'
+import { getRoomSummary } from './room-discovery/get-room-summary.js'
 import { getRoomVisibilityOnDirectory, setRoomVisibilityOnDirectory } from './room-discovery/room-visibility.js'
 import { forgetRoom } from './room-membership/forget-room.js'
 import { getJoinedRooms } from './room-membership/get-joined-rooms.js'
@@ -52,6 +53,7 @@ import type { Services } from './services.js'
 import { getTokenOwner } from './session-management/get-token-owner.js'
 import { getLoginFlows, login } from './session-management/login.js'
 import { logout, logoutAll } from './session-management/logout.js'
+import { getSpaceHierarchy } from './spaces/get-space-hierarchy.js'
 import { getRegistrationNonce, registerBySharedSecret } from './synapse-admin/register.js'
 import { getProtocols } from './third-party-lookup/get-protocols.js'
 import {
@@ -155,6 +157,8 @@ export const routes: readonly Endpoint<Services>[] = [
   setRoomVisibilityOnDirectory,
   getPublicRooms,
   queryPublicRooms,
+  getRoomSummary,
+  getSpaceHierarchy,
   // Room participation
   sync,
   defineFilter,

@@ -13,12 +13,12 @@ export function readRoomChunk(given: Json | undefined): RoomChunk | undefined {
     world_readable: own(given, 'world_readable') === true,
     guest_can_join: own(given, 'guest_can_join') === true,
     // "When not present, the room is assumed to be public."
-    join_rule: ownString(given, 'join_rule') ?? 'public',
-    name: ownString(given, 'name'),
-    topic: ownString(given, 'topic'),
+    join_rule: text(given, 'join_rule') ?? 'public',
+    name: text(given, 'name'),
+    topic: text(given, 'topic'),
     canonical_alias: stringThat(isRoomAlias, given, 'canonical_alias'),
     avatar_url: stringThat(isMxc, given, 'avatar_url'),
-    room_type: ownString(given, 'room_type'),
+    room_type: text(given, 'room_type'),
   }
 }
 
@@ -31,8 +31,8 @@ export function readRoomPreview(given: Json | undefined): RoomPreview | undefine
   const room = given as JsonObject
   return {
     ...chunk,
-    encryption: ownString(room, 'encryption'),
-    room_version: ownString(room, 'room_version'),
+    encryption: text(room, 'encryption'),
+    room_version: text(room, 'room_version'),
     allowed_room_ids: roomIds(own(room, 'allowed_room_ids')).slice(0, MAX_ALLOWED_ROOMS),
   }
 }
@@ -44,6 +44,10 @@ export const count = (given: Json | undefined): number | undefined =>
   typeof given === 'number' && Number.isSafeInteger(given) && given >= 0 ? given : undefined
 
 export const isMxc = (text: string): boolean => text.startsWith('mxc://')
+
+/** What is longer than an event can be is none. */
+const text = (object: JsonObject, key: string): string | undefined =>
+  stringThat((given) => given.length <= 65_536, object, key)
 
 function stringThat(isValid: (text: string) => boolean, object: JsonObject, key: string): string | undefined {
   const text = ownString(object, key)

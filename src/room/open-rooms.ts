@@ -13,6 +13,7 @@ import type { OwnServer } from './build-event.js'
 import { Gate } from './gate.js'
 import { OwnSignatures } from './own-signatures.js'
 import { Resolutions } from './resolution/resolutions.js'
+import { RoomPreviews } from './room-previews.js'
 import { Rooms } from './rooms.js'
 import { ServerAcls } from './server-acls.js'
 
@@ -24,6 +25,7 @@ export interface RoomEngine {
   readonly rooms: Rooms
   readonly gate: Gate
   readonly acls: ServerAcls
+  readonly previews: RoomPreviews
   /** Reads what other processes wrote, now. */
   catchUp(): Promise<void>
   /** Waits for what was handed to the log writer. */
@@ -77,5 +79,6 @@ export async function openRooms(options: RoomEngineOptions): Promise<RoomEngine>
     await Promise.all([resolutions.close(), signatures.close()])
   }
   const [gate, acls] = [new Gate(stores, rooms), new ServerAcls(rooms)]
-  return { stores, log, writer, rooms, gate, acls, catchUp, close: closeAll }
+  const previews = new RoomPreviews(stores, rooms, acls)
+  return { stores, log, writer, rooms, gate, acls, previews, catchUp, close: closeAll }
 }

@@ -54,6 +54,21 @@ export async function membersOfServer(
   return [...(await stores.events.events(room, members)).values()]
 }
 
+/** The events of a type. Walks through the whole state. */
+export async function stateEventsOfType(
+  stores: Stores,
+  room: RoomNumber,
+  state: StateReference,
+  type: string,
+): Promise<StoredEvent[]> {
+  const all = new Map(await stores.states.work(room, (segments) => entries(segments, state)))
+  const { rows } = await sql<{ state_key: StateKeyNumber }>`
+    select state_key from state_key where state_key = any(${[...all.keys()]}::bigint[]) and type = ${Buffer.from(type)}
+  `.execute(stores.db)
+  const wanted = rows.flatMap(({ state_key }) => all.get(state_key) ?? [])
+  return [...(await stores.events.events(room, wanted)).values()]
+}
+
 /** The events at these keys; keys that are not in the state have none. */
 export async function stateEventsAt(
   stores: Stores,

@@ -9,6 +9,8 @@ export const ours = ['home', 'getSetup', 'postSetup', 'health', 'synapseAdminReg
 export const authExceptions: Readonly<Record<string, Auth>> = {
   // With a token the answer may differ, and here it does not.
   getVersions: 'none',
+  // Without a token, too, for rooms that anybody could join, knock on or look into.
+  getRoomSummary: 'optional',
   // Without a token an e-mail address or a phone number vouches for the user, and accounts have none.
   changePassword: 'access-token',
 }
