@@ -62,7 +62,7 @@ export class KeyFetching {
 
   /** Ends what is under way. */
   async close(): Promise<void> {
-    this.#closing.abort()
+    this.#closing.abort(new Unreachable('every server', 'this one is stopping'))
     await Promise.allSettled(this.#underWay.values())
   }
 
@@ -79,7 +79,7 @@ export class KeyFetching {
       const text = await this.remote.unsigned(server, request, this.#closing.signal)
       return readKeyAnswer(text, server, this.now())
     } catch (cause) {
-      if (this.#closing.signal.aborted) throw cause
+      this.#closing.signal.throwIfAborted()
       const why = cause instanceof Error ? cause.message : String(cause)
       this.#noteFailure(server, why)
       throw unreachable(server, why, cause)

@@ -218,14 +218,30 @@ describe('a server that does not answer', () => {
   })
 })
 
+it('asks nobody any more when it is closed', async () => {
+  let isAsked = false
+  const untilAborted = (_server: string, _request: unknown, signal?: AbortSignal) =>
+    new Promise<never>((_, reject) => {
+      isAsked = true
+      signal?.addEventListener('abort', () => reject(signal.reason as Error))
+    })
+  const hanging = new ServerKeys({ ...serverKeys.deps, remote: { unsigned: untilAborted } })
+  const given = ask(peer, ['ed25519:a'], clock.now(), hanging)
+  given.catch(() => undefined)
+  await eventually('it is asked', () => isAsked)
+  await hanging.close()
+  await expect(given).rejects.toThrow(/stopping/)
+  await expect(ask('other.example', ['ed25519:a'], clock.now(), hanging)).rejects.toThrow(/stopping/)
+})
+
 describe('what is kept', () => {
   it('is bounded for a server that has new keys every time', async () => {
-    for (let at = 0; at < 30; at++) {
+    for (let at = 0; at < 13; at++) {
       remote.publish(peer, newKey(`k${at}`))
       clock.pass(10 * MINUTE)
       await ask(peer, [`ed25519:k${at}`])
     }
-    expect(remote.timesAsked(peer)).toBe(30)
+    expect(remote.timesAsked(peer)).toBe(13)
     expect(await kept()).toHaveLength(10)
     const { count } = await db
       .selectFrom('server_key')
