@@ -6,8 +6,8 @@
  */
 import { forbidden, notFound } from '../protocol/matrix-error.js'
 import { roomsOfEvent } from '../store/held-events.js'
-import { joinedOfServer } from '../store/memberships.js'
 import type { RoomName } from '../store/room-names.js'
+import { isServerIn } from '../store/room-servers.js'
 import type { StoredEvent } from '../store/stored-event.js'
 import type { Stores } from '../store/stores.js'
 import type { Gate } from './gate.js'
@@ -20,14 +20,10 @@ export interface ForServersDeps {
   readonly acls: ServerAcls
 }
 
-/** One of its users is joined now. */
-export const isServerIn = async ({ stores }: Pick<ForServersDeps, 'stores'>, name: RoomName, server: string) =>
-  (await joinedOfServer(stores.db, name.room, server, 1)).length > 0
-
 /** @throws MatrixError 403 unless the server is in the room and its ACL lets it take part. */
 export async function roomOfServer(deps: ForServersDeps, server: string, roomId: string): Promise<KnownRoom> {
   const name = await deps.stores.names.find(roomId)
-  if (name === undefined || !isKnown(name) || !(await isServerIn(deps, name, server))) {
+  if (name === undefined || !isKnown(name) || !(await isServerIn(deps.stores.db, name.room, server))) {
     throw forbidden('Your server is not in the room')
   }
   await deps.acls.require(name, server)
@@ -53,7 +49,7 @@ export async function eventOfServer(
   const { names, db } = deps.stores
   const rooms = await names.names(await roomsOfEvent(db, eventId, MOST_ROOMS))
   for (const name of rooms.values()) {
-    if (!isKnown(name) || !(await isServerIn(deps, name, server))) continue
+    if (!isKnown(name) || !(await isServerIn(db, name.room, server))) continue
     await deps.acls.require(name, server)
     return { name, event: await eventIn(deps, name, eventId) }
   }
