@@ -14,6 +14,7 @@ import { OutboundHttp } from './federation/outbound-http.js'
 import { RemoteQueries } from './federation/remote-queries.js'
 import type { Remote } from './federation/remote.js'
 import { RequestAuth } from './federation/request-auth.js'
+import { OutgoingEdus } from './federation/sender/outgoing-edus.js'
 import { FederationSender } from './federation/sender/sender.js'
 import { Notary } from './federation/server-keys-notary.js'
 import { OwnKeys } from './federation/server-keys-own.js'
@@ -24,13 +25,13 @@ import { Inbound } from './room/inbound/inbound.js'
 import { ReceivedTransactions } from './room/inbound/received-transactions.js'
 import type { RoomEngine } from './room/open-rooms.js'
 import { ReceivedInvites } from './room/received-invites.js'
-import { ServerAcls } from './room/server-acls.js'
 import { StatesForJoiners } from './room/state-for-joiner.js'
 import { StatesForServers } from './room/states-for-servers.js'
 import type { ServerIdentity } from './server-identity.js'
 import type { ServerServices } from './server-server/services.js'
 import type { Database } from './store/database.js'
 import type { Typing } from './sync/typing.js'
+import { startFederationSender } from './workers/federation-sender.js'
 import { startInbound } from './workers/inbound.js'
 
 export interface FederationParts {
@@ -51,6 +52,7 @@ export interface Federation {
   readonly memberships: RemoteMemberships
   readonly backfill: PeerBackfill
   readonly sender: FederationSender
+  readonly outgoingEdus: OutgoingEdus
   readonly requestAuth: RequestAuth
   readonly services: ServerServices
   /** Requests under way are given up; what is not decided, or not sent, is so at the next start. */
@@ -59,7 +61,7 @@ export interface Federation {
 
 export function assembleFederation(parts: FederationParts): Federation {
   const { config, db, identity, log: logger, engine, typing, deviceLists } = parts
-  const { stores, writer, rooms, gate } = engine
+  const { stores, writer, rooms, gate, acls } = engine
   const { serverName } = config
   const { signingKey } = identity
   const now = Date.now
@@ -69,21 +71,24 @@ export function assembleFederation(parts: FederationParts): Federation {
   const serverKeys = new ServerKeys({ db, remote, now, logger, serverName, signingKey })
   const ownKeys = new OwnKeys({ db, now, serverName, signingKey })
   const peers = new FederationPeers(remote, serverKeys)
-  const acls = new ServerAcls(rooms)
   const inbound = new Inbound({ db, stores, rooms, peers, acls, serverName, logger })
   const sender = new FederationSender({ db, stores, serverName, remote, logger, random: anyFraction })
   const edus = new IncomingEdus({ db, stores, rooms, acls, writer, typing, deviceLists, serverName, logger, now })
   const queries = new RemoteQueries({ remote, rooms })
-  const workers = [startInbound({ inbound, logger })]
+  const outgoingEdus = new OutgoingEdus({ db, rooms, serverName, sender, logger })
+  const workers = [startInbound({ inbound, logger }), startFederationSender({ sender, logger })]
   engine.log.subscribe((facts, origin) => {
     if (origin === 'here') sender.follow(facts)
+    outgoingEdus.follow(facts, origin)
   })
+  typing.watch((room, userId, isTyping) => outgoingEdus.typing(room, userId, isTyping))
   return {
     remote,
     queries,
     memberships: new RemoteMemberships({ remote, queries, inbound: inbound.deps }),
     backfill: new PeerBackfill(inbound.deps),
     sender,
+    outgoingEdus,
     requestAuth: new RequestAuth({ serverName, serverKeys, now, onHeard: (server) => sender.heard(server) }),
     services: {
       config,
@@ -105,6 +110,7 @@ export function assembleFederation(parts: FederationParts): Federation {
     },
     async close() {
       await Promise.all(workers.map((worker) => worker.stop()))
+      await outgoingEdus.settled()
       await Promise.all([sender.close(), inbound.close(), serverKeys.close()])
       await client?.close()
     },

@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto'
 import { sql, type Kysely } from 'kysely'
 import { encodeBase64Url } from '../protocol/base64.js'
 import { creatorsOf } from '../protocol/authorization/index.js'
-import { isRoomAlias, isUserId } from '../protocol/identifiers.js'
+import { isRoomAlias, isUserId, serverNameOf } from '../protocol/identifiers.js'
 import { isObject, own, type JsonObject } from '../protocol/json.js'
 import {
   badJson,
@@ -24,6 +24,7 @@ import type { Tables } from '../store/tables.js'
 import { emptyHead } from './build-event.js'
 import type { Draft } from './draft.js'
 import { requireInvitable } from './invitable.js'
+import type { InvitesElsewhere } from './invites-elsewhere.js'
 import { memberContent } from './member-content.js'
 import { Room } from './room.js'
 import type { Rooms } from './rooms.js'
@@ -53,16 +54,22 @@ export type Preset = 'private_chat' | 'public_chat' | 'trusted_private_chat'
 export interface CreateRoomDeps {
   readonly db: Kysely<Tables>
   readonly rooms: Rooms
+  readonly memberships: InvitesElsewhere
 }
 
-/** @throws MatrixError with nothing done. Otherwise resolves with the room id when all of it is durable. */
+/**
+ * Resolves with the room id when all of it is durable.
+ * @throws MatrixError with nothing done. Only users of other servers are invited when the room is there: the error of an
+ *   invite that their server does not take names the room.
+ */
 export async function createRoom(
-  { db, rooms }: CreateRoomDeps,
+  deps: CreateRoomDeps,
   creator: string,
   request: RoomRequest,
   /** Of the request's body; strict room versions refuse it. */
   nonCanonicalNumber?: string,
 ): Promise<string> {
+  const { db, rooms } = deps
   const rules = rulesOf(request.room_version ?? defaultRoomVersion)
   if (rules === undefined)
     throw unsupportedRoomVersion(`This server does not know room version ${request.room_version}`)
@@ -79,12 +86,33 @@ export async function createRoom(
     const inserted = await insertAlias(db, { alias, room: number, creator }, rooms.deps.now())
     if (inserted === 'exists') throw roomInUse(`The alias ${alias} is taken`)
   }
+  let roomId: string
   try {
-    return await begin(rooms, rules, number, drafts, request.visibility === 'public')
+    roomId = await begin(rooms, rules, number, drafts, request.visibility === 'public')
   } catch (cause) {
     // What could not be deleted now is taken for abandoned later (src/store/aliases.ts).
     if (alias !== undefined) await deleteAlias(db, alias, number).catch(() => undefined)
     throw asRoomState(cause)
+  }
+  await inviteElsewhere(deps, roomId, plan)
+  return roomId
+}
+
+async function inviteElsewhere(
+  { rooms, memberships }: CreateRoomDeps,
+  roomId: string,
+  { creator, request, elsewhere }: Plan,
+): Promise<void> {
+  if (elsewhere.length === 0) return
+  const name = await rooms.named(roomId)
+  const more = request.is_direct === true ? { is_direct: true } : {}
+  for (const user of elsewhere) {
+    try {
+      await memberships.invite(name, creator, user, more)
+    } catch (cause) {
+      if (!(cause instanceof MatrixError)) throw cause
+      throw new MatrixError(cause.status, cause.errcode, `The room ${roomId} is there, but: ${cause.message}`)
+    }
   }
 }
 
@@ -131,7 +159,10 @@ interface Plan {
   readonly request: RoomRequest
   readonly createContent: JsonObject
   readonly levels: JsonObject
+  /** Users of this server. */
   readonly invited: readonly string[]
+  /** Users of others. */
+  readonly elsewhere: readonly string[]
   readonly profiles: ReadonlyMap<string, Profile>
 }
 
@@ -142,10 +173,12 @@ async function planOf(
   creator: string,
   request: RoomRequest,
 ): Promise<Plan> {
-  const invited = [...new Set(request.invite ?? [])]
-  await requireInvitable(db, server, [...invited, ...invitedByState(request)])
+  const everybody = [...new Set(request.invite ?? [])]
+  const invited = everybody.filter((user) => serverNameOf(user) === server)
+  const elsewhere = everybody.filter((user) => serverNameOf(user) !== server)
+  await requireInvitable(db, [...invited, ...invitedByState(request, server)])
   const preset = request.preset ?? (request.visibility === 'public' ? 'public_chat' : 'private_chat')
-  const trusted = preset === 'trusted_private_chat' ? invited : []
+  const trusted = preset === 'trusted_private_chat' ? everybody : []
   const createContent = createContentOf(rules, creator, request.creation_content ?? {}, trusted)
   const levels = levelsOf(rules, creator, preset, trusted, request)
   requireCreatorsApart(rules, creator, createContent, levels)
@@ -157,19 +190,25 @@ async function planOf(
     createContent,
     levels,
     invited,
+    elsewhere,
     profiles: await profiles(db, [creator, ...invited]),
   }
 }
 
 /** Whom `initial_state` invites, by member events of its own. */
-function invitedByState({ initial_state = [] }: RoomRequest): string[] {
+function invitedByState({ initial_state = [] }: RoomRequest, server: string): string[] {
   const members = initial_state.filter(({ type }) => type === 'm.room.member')
   const stranger = members.find(({ state_key = '' }) => !isUserId(state_key))
   if (stranger !== undefined) throw badJson('body.initial_state: the state key of m.room.member must be a user id')
   if (members.some(({ content }) => own(content, 'join_authorised_via_users_server') !== undefined)) {
     throw badJson('body.initial_state: who lets a user in is for the server to say')
   }
-  return members.filter(({ content }) => own(content, 'membership') === 'invite').map(({ state_key }) => state_key!)
+  const invited = members.filter(({ content }) => own(content, 'membership') === 'invite')
+  const foreign = invited.find(({ state_key }) => serverNameOf(state_key!) !== server)
+  if (foreign !== undefined) {
+    throw badJson('body.initial_state: users of other servers are invited by body.invite, since their servers sign it')
+  }
+  return invited.map(({ state_key }) => state_key!)
 }
 
 function createContentOf(

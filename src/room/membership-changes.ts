@@ -4,7 +4,7 @@
  * the room would be allowed as a change of reason, and one of somebody who is banned as an unban.
  */
 import type { Kysely } from 'kysely'
-import { isUserId } from '../protocol/identifiers.js'
+import { isUserId, serverNameOf } from '../protocol/identifiers.js'
 import type { JsonObject } from '../protocol/json.js'
 import { badJson, forbidden, invalidParam } from '../protocol/matrix-error.js'
 import type { Membership } from '../store/facts.js'
@@ -15,6 +15,7 @@ import type { StoredEvent } from '../store/stored-event.js'
 import type { Tables } from '../store/tables.js'
 import { carryOver } from './carry-over.js'
 import { requireInvitable } from './invitable.js'
+import type { InvitesElsewhere } from './invites-elsewhere.js'
 import type { KnownRoom } from './known-room.js'
 import { memberContent } from './member-content.js'
 import { joinAuthorisation } from './restricted-join.js'
@@ -24,6 +25,10 @@ import { redeemThirdPartyInvite, refusedWhenTooCostly } from './third-party-invi
 export interface MembershipDeps {
   readonly db: Kysely<Tables>
   readonly rooms: Rooms
+}
+
+export interface InviteDeps extends MembershipDeps {
+  readonly memberships: InvitesElsewhere
 }
 
 type Check = (current: Membership | undefined) => void
@@ -80,15 +85,16 @@ export async function leaveUnheld({ db, rooms }: MembershipDeps, { room }: RoomN
   await rooms.deps.writer.write([{ kind: 'membership', room, user, ...ended }])
 }
 
-/** @throws MatrixError 403 for users of other servers, 404 for users who are not here. */
+/** @throws MatrixError 404 for a user who does not exist; for one of another server, what their server says. */
 export async function invite(
-  { db, rooms }: MembershipDeps,
+  { db, rooms, memberships }: InviteDeps,
   name: KnownRoom,
   sender: string,
   target: string,
   more: JsonObject,
 ): Promise<StoredEvent> {
-  await requireInvitable(db, rooms.deps.server.name, [target])
+  if (serverNameOf(target) !== rooms.deps.server.name) return memberships.invite(name, sender, target, more)
+  await requireInvitable(db, [target])
   const content = memberContent('invite', await profile(db, target), more)
   return refusedWhenTooCostly(rooms.changeMembership(name, sender, target, content))
 }
@@ -133,7 +139,7 @@ export const ban = ({ rooms }: MembershipDeps, name: KnownRoom, sender: string, 
 
 /** An `m.room.member` event as a client wrote it: the same as what the endpoints for it do, with more in its content. */
 export async function setMember(
-  deps: MembershipDeps,
+  deps: InviteDeps,
   name: KnownRoom,
   sender: string,
   target: string,

@@ -11,3 +11,9 @@ export const reasonIn = (body: { readonly reason?: string | undefined }): JsonOb
 export const roomIdOrAlias = Type.Union([roomId, roomAlias])
 
 export const via = Type.Optional(Type.Array(Type.String()))
+
+/** `server_name` is what `via` was called before v1.12. */
+export const viaIn = (query: {
+  readonly via?: readonly string[] | undefined
+  readonly server_name?: readonly string[] | undefined
+}): readonly string[] => query.via ?? query.server_name ?? []

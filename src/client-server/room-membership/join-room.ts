@@ -1,17 +1,15 @@
-import { Type } from 'typebox'
+import { Type, type Static } from 'typebox'
 import { jsonObject, roomId } from '../../http/fields.js'
-import { roomByIdOrAlias } from '../../room/known-room.js'
-import { join } from '../../room/membership-changes.js'
+import type { Destination } from '../../federation/joining/remote-memberships.js'
 import { endpoint } from '../endpoint.js'
-import { reason, reasonIn, roomIdOrAlias, via } from './fields.js'
+import type { Services } from '../services.js'
+import { reason, reasonIn, roomIdOrAlias, via, viaIn } from './fields.js'
 
 /**
  * POST /_matrix/client/v3/rooms/{roomId}/join and /join/{roomIdOrAlias}
  * https://spec.matrix.org/v1.19/client-server-api/#joining-rooms
- *
- * The servers of `via` are not asked: rooms of other servers cannot be joined yet, and are not found.
  */
-const body = Type.Object({ reason, third_party_signed: Type.Optional(jsonObject) })
+const joinBody = Type.Object({ reason, third_party_signed: Type.Optional(jsonObject) })
 
 export const joinRoomById = endpoint({
   operationId: 'joinRoomById',
@@ -20,13 +18,12 @@ export const joinRoomById = endpoint({
   auth: 'access-token',
   rateLimit: 'membership',
   params: Type.Object({ roomId }),
-  body,
+  body: joinBody,
   emptyBody: 'allowed',
 
-  async handle(services, { requester, params, body }) {
-    const name = await services.rooms.named(params.roomId)
-    await join(services, name, requester.userId, reasonIn(body), body.third_party_signed)
-    return { room_id: name.roomId }
+  async handle(services, { requester, params, body, signal }) {
+    const destination = { roomIdOrAlias: params.roomId, via: [] }
+    return joined(services, requester.userId, destination, body, signal)
   },
 })
 
@@ -38,12 +35,22 @@ export const joinRoom = endpoint({
   rateLimit: 'membership',
   params: Type.Object({ roomIdOrAlias }),
   query: Type.Object({ via, server_name: via }),
-  body,
+  body: joinBody,
   emptyBody: 'allowed',
 
-  async handle(services, { requester, params, body }) {
-    const name = await roomByIdOrAlias(services.rooms, params.roomIdOrAlias)
-    await join(services, name, requester.userId, reasonIn(body), body.third_party_signed)
-    return { room_id: name.roomId }
+  async handle(services, { requester, params, query, body, signal }) {
+    const destination = { roomIdOrAlias: params.roomIdOrAlias, via: viaIn(query) }
+    return joined(services, requester.userId, destination, body, signal)
   },
 })
+
+async function joined(
+  { memberships }: Services,
+  userId: string,
+  destination: Destination,
+  body: Static<typeof joinBody>,
+  signal: AbortSignal,
+): Promise<{ room_id: string }> {
+  const roomId = await memberships.join(userId, destination, reasonIn(body), body.third_party_signed, signal)
+  return { room_id: roomId }
+}

@@ -1,8 +1,6 @@
 import { Type } from 'typebox'
-import { roomByIdOrAlias } from '../../room/known-room.js'
-import { knock } from '../../room/membership-changes.js'
 import { endpoint } from '../endpoint.js'
-import { reason, reasonIn, roomIdOrAlias, via } from './fields.js'
+import { reason, reasonIn, roomIdOrAlias, via, viaIn } from './fields.js'
 
 /**
  * POST /_matrix/client/v3/knock/{roomIdOrAlias}
@@ -19,9 +17,8 @@ export const knockRoom = endpoint({
   body: Type.Object({ reason }),
   emptyBody: 'allowed',
 
-  async handle(services, { requester, params, body }) {
-    const name = await roomByIdOrAlias(services.rooms, params.roomIdOrAlias)
-    await knock(services, name, requester.userId, reasonIn(body))
-    return { room_id: name.roomId }
+  async handle({ memberships }, { requester, params, query, body, signal }) {
+    const destination = { roomIdOrAlias: params.roomIdOrAlias, via: viaIn(query) }
+    return { room_id: await memberships.knock(requester.userId, destination, reasonIn(body), signal) }
   },
 })

@@ -1,8 +1,5 @@
 import { Type } from 'typebox'
 import { roomId } from '../../http/fields.js'
-import { notFound } from '../../protocol/matrix-error.js'
-import { isKnown } from '../../room/known-room.js'
-import { leave, leaveUnheld } from '../../room/membership-changes.js'
 import { endpoint } from '../endpoint.js'
 import { reason, reasonIn } from './fields.js'
 
@@ -19,11 +16,8 @@ export const leaveRoom = endpoint({
   body: Type.Object({ reason }),
   emptyBody: 'allowed',
 
-  async handle(services, { requester, params, body }) {
-    const name = await services.stores.names.find(params.roomId)
-    if (name === undefined) throw notFound('This server does not know the room')
-    if (isKnown(name)) await leave(services, name, requester.userId, reasonIn(body))
-    else await leaveUnheld(services, name, requester.userId)
+  async handle({ memberships }, { requester, params, body, signal }) {
+    await memberships.leave(requester.userId, params.roomId, reasonIn(body), signal)
     return {}
   },
 })
