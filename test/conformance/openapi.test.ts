@@ -4,6 +4,7 @@ import { routes } from '../../src/client-server/routes.js'
 import { roomVersionNames } from '../../src/protocol/room-versions.js'
 import { insertRegistrationToken } from '../../src/store/registration-tokens.js'
 import { startTestHomeserver } from '../support/homeserver.js'
+import { ScriptedRemote } from '../support/scripted-remote.js'
 import type { TestUser } from '../support/test-user.js'
 import { Conformance, operationOf } from './conformance.js'
 import { additions, authExceptions, exceptions, ours } from './exceptions.js'
@@ -53,7 +54,7 @@ function conforms(name: string, scenario: (recording: Recording) => Promise<void
 }
 
 const start = (environment: Readonly<Record<string, string>> = {}) =>
-  folder === undefined ? new Promise<never>(() => undefined) : startTestHomeserver({ environment })
+  folder === undefined ? new Promise<never>(() => undefined) : startTestHomeserver({ environment, remote: new ScriptedRemote() })
 const homeserver = start()
 const closed = start({ REGISTRATION: 'closed' })
 const limited = start({ RATE_LIMITS: 'on' })
@@ -614,6 +615,27 @@ inCase('the answers about rooms', () => {
     await bob.delete(ofAlias)
     await alice.ok('DELETE', ofAlias)
     await alice.delete(ofAlias)
+  })
+
+  conforms('and spaces of them', async (recording) => {
+    const { alice, bob, room } = await meet(recording)
+    const space = await alice.createRoom({ preset: 'public_chat', creation_content: { type: 'm.space' } })
+    const child = `/state/m.space.child/${encodeURIComponent(room)}`
+    await alice.ok('PUT', inRoom(space, child), { via: ['hearth.test'], order: 'a', suggested: true })
+    const hierarchy = `/_matrix/client/v1/rooms/${encodeURIComponent(space)}/hierarchy`
+    const { next_batch: next } = await bob.ok('GET', `${hierarchy}?limit=1`)
+    await bob.ok('GET', `${hierarchy}?from=${next}`)
+    await bob.get(`${hierarchy}?from=${next}&max_depth=1`)
+    await bob.get(`/_matrix/client/v1/rooms/${encodeURIComponent('!nothing:hearth.test')}/hierarchy`)
+    await bob.ok('GET', `/_matrix/client/v1/room_summary/${encodeURIComponent(room)}`)
+    await recording.client().get(`/_matrix/client/v1/room_summary/${encodeURIComponent(space)}`)
+    await bob.get(`/_matrix/client/v1/room_summary/${encodeURIComponent('!nothing:hearth.test')}`)
+  })
+
+  conforms('and tokens that tell other services who a user is', async (recording) => {
+    const alice = await recording.user('alice')
+    await alice.ok('POST', ofUser(alice, '/openid/request_token'), {})
+    await alice.post(`${v3}/user/@bob:hearth.test/openid/request_token`, {})
   })
 })
 
