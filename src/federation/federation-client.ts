@@ -1,5 +1,5 @@
 /** Requests to other servers by their names, signed as ours. See `Remote`. */
-import { PassThrough, pipeline, type Readable } from 'node:stream'
+import { finished, PassThrough, type Readable } from 'node:stream'
 import { canonicalJson } from '../protocol/canonical-json.js'
 import { isObject, own, ownString, type JsonObject } from '../protocol/json.js'
 import { signRequest } from '../protocol/x-matrix.js'
@@ -104,15 +104,14 @@ async function orUnreachable<T>(
 
 /** The same text, which fails with another error. */
 function failingAs(body: Readable, explain: (cause: Error) => Error): Readable {
-  const explained = new PassThrough({
-    objectMode: true,
-    highWaterMark: 2,
-    destroy: (cause, callback) => callback(cause === null ? null : explain(cause)),
-  })
+  const explained = new PassThrough({ objectMode: true, highWaterMark: 2 })
   // It may fail before anybody reads it; whoever does is told then.
   explained.on('error', () => {})
-  pipeline(body, explained, () => {})
-  return explained
+  explained.once('close', () => body.destroy())
+  finished(body, (cause) => {
+    if (cause !== undefined && cause !== null) explained.destroy(explain(cause))
+  })
+  return body.pipe(explained)
 }
 
 /** Discovery goes on for the next who asks. */
