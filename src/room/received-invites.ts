@@ -74,7 +74,8 @@ export class ReceivedInvites {
     const state = await inviteState(deps, rules, pdu.event, invite.state)
     const signed = await signAsWell(deps.rooms.deps.server, rules, pdu)
     if (!checkSize(signed.text).allowed) throw tooLarge('The event is too large with another signature')
-    if (name === undefined) await this.remember(pdu.event, target, state)
+    // Asking for keys takes its time: somebody may have joined meanwhile.
+    if ((await residentRoom(deps, invite.roomId)) === undefined) await this.remember(pdu.event, target, state)
     else await this.inbound.transaction(invite.origin, [signed.text])
     return canonicalJson({ ...invite.event, signatures: own(signed.event.pdu, 'signatures') }, 'any')
   }
