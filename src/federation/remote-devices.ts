@@ -36,7 +36,10 @@ export interface RemoteDevicesDeps {
   readonly remote: Pick<Remote, 'request'>
   readonly serverName: string
   readonly deviceLists: Pick<DeviceLists, 'changed'>
-  readonly logger: { info(fields: object, message: string): void }
+  readonly logger: {
+    info(fields: object, message: string): void
+    error(fields: object, message: string): void
+  }
   /** In ms. */
   readonly now: () => number
 }
@@ -58,7 +61,14 @@ const RESYNC_TIMEOUT = 20_000
 const RETRY = { first: 10_000, most: 3_600_000 }
 
 export class RemoteDevices {
+  private readonly keeping = new Set<Promise<void>>()
+
   constructor(private readonly deps: RemoteDevicesDeps) {}
+
+  /** Until what was told is kept. */
+  async settled(): Promise<void> {
+    await Promise.all(this.keeping)
+  }
 
   /** Lists of the users who were asked for; of whom the answer says nothing, there is none. */
   async query(
@@ -78,7 +88,7 @@ export class RemoteDevices {
       const answer = await this.ask(server, post('query', { device_keys: Object.fromEntries(wanted) }), within)
       const told = readQueriedKeys(answer, userIds)
       for (const [userId, list] of told) lists.set(userId, list)
-      await this.keep(told, followed)
+      this.keep(told, followed)
     })
     return { lists, failures }
   }
@@ -143,13 +153,16 @@ export class RemoteDevices {
     logger.info({ destination: server, user_id: userId, delay, err: cause }, 'a list of devices could not be had')
   }
 
-  private async keep(told: ReadonlyMap<string, RemoteDeviceList>, followed: ReadonlyMap<string, number>) {
-    await this.put(
-      Array.from(told).flatMap(([userId, list]): Told[] => {
-        const asOf = followed.get(userId)
-        return asOf === undefined ? [] : [{ userId, list, streamId: undefined, asOf }]
-      }),
-    )
+  /** The client does not wait for it: a list that is not kept is asked for again. */
+  private keep(told: ReadonlyMap<string, RemoteDeviceList>, followed: ReadonlyMap<string, number>): void {
+    const kept = Array.from(told).flatMap(([userId, list]): Told[] => {
+      const asOf = followed.get(userId)
+      return asOf === undefined ? [] : [{ userId, list, streamId: undefined, asOf }]
+    })
+    const keeping = this.put(kept)
+      .catch((cause: unknown) => this.deps.logger.error({ err: cause }, 'lists of devices were not kept'))
+      .finally(() => this.keeping.delete(keeping))
+    this.keeping.add(keeping)
   }
 
   private async put(all: readonly Told[]): Promise<void> {

@@ -17,6 +17,7 @@ export async function takeToDevice(deps: EduDeps, { origin, content, left, count
   if (sender === undefined) return counters.countDropped('other server')
 
   const ours = messagesToUsersOf(deps.serverName, messages)
+  if (ours.size > MAX_USERS) return counters.countDropped('too much')
   const devices = await devicesOfUsers(db, [...ours.keys()])
   const facts = toDeviceFacts(sender, type, ours, devices, left.messageBytes)
   if (facts.length === 0) return
@@ -25,6 +26,9 @@ export async function takeToDevice(deps: EduDeps, { origin, content, left, count
   await writer.write(facts)
   await noteMessagesTaken(db, origin, [messageId], now())
 }
+
+/** Of ours, in one EDU. Clients send to some tens at once. */
+const MAX_USERS = 1_000
 
 /** Of what has no text of the usual size, nothing is kept. */
 function shortString(content: JsonObject, key: string): string | undefined {
