@@ -54,7 +54,9 @@ function conforms(name: string, scenario: (recording: Recording) => Promise<void
 }
 
 const start = (environment: Readonly<Record<string, string>> = {}) =>
-  folder === undefined ? new Promise<never>(() => undefined) : startTestHomeserver({ environment, remote: new ScriptedRemote() })
+  folder === undefined
+    ? new Promise<never>(() => undefined)
+    : startTestHomeserver({ environment, remote: new ScriptedRemote() })
 const homeserver = start()
 const closed = start({ REGISTRATION: 'closed' })
 const limited = start({ RATE_LIMITS: 'on' })
