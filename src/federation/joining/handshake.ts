@@ -15,8 +15,7 @@ import { roomVersionNames, rulesOf, type RoomVersionRules } from '../../protocol
 import { finishEvent } from '../../protocol/signing.js'
 import { JsonError, parseExactJson } from '../../protocol/strict-json.js'
 import type { OwnServer } from '../../room/build-event.js'
-import { isDropped, type Pdu } from '../../room/inbound/read-pdu.js'
-import { readSignedPdu } from '../../room/inbound/receive-pdu.js'
+import { isDropped, parsePdu, readPdu, type Pdu } from '../../room/inbound/read-pdu.js'
 import { queryString } from '../asking.js'
 import { Unreachable, type Remote } from '../remote.js'
 
@@ -63,7 +62,9 @@ export async function makeEvent(
     server.name,
     server.signatures.key,
   )
-  const pdu = readSignedPdu(rules, wanted.roomId, text)
+  // Who lets the user in has not signed yet.
+  const parsed = parsePdu(text)
+  const pdu = isDropped(parsed) ? parsed : readPdu(rules, wanted.roomId, parsed.value)
   if (isDropped(pdu)) throw new Unreachable(resident, `no valid event can be made of its template: ${pdu.why}`)
   return { rules, pdu, content }
 }
