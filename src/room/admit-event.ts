@@ -14,7 +14,7 @@
  * committed in the end, this event is judged anew.
  */
 import { authorize, checkAuthEvents, powerLevels, redactionApplies } from '../protocol/authorization/index.js'
-import type { EventNumber, StateReference } from '../protocol/numbers.js'
+import type { StateReference } from '../protocol/numbers.js'
 import { targetOf } from '../protocol/redaction.js'
 import type { RoomEvent } from '../protocol/room-event.js'
 import { change, emptyState } from '../protocol/state-trie.js'
@@ -56,12 +56,12 @@ const judgedBy = (fate: Fate, verdict: Verdict): Judged =>
 export function admitEvent(context: AdmitContext, before: BuildingHead, arrival: Arrival): Built {
   const { event } = arrival
   const outlier = context.held(event.eventId)
-  const authEvents = authEventsOf(context, event)
+  const authEvents = authEventsOf(context, arrival)
   // 4. "Passes authorization rules based on the event's auth events, otherwise it is rejected."
   const byAuthEvents =
     outlier?.fate === 'rejected'
       ? { fate: outlier.fate, reason: outlier.reason }
-      : judgedBy('rejected', checkOnAuthEvents(context, before, event, authEvents))
+      : judgedBy('rejected', checkOnAuthEvents(context, before, arrival, authEvents))
   const number = outlier?.number ?? context.takeNumber()
   const stateKey = event.stateKey === undefined ? undefined : context.internedKey(event.type, event.stateKey)
   const unplaced: StoredEvent = {
@@ -124,9 +124,10 @@ function place(context: AdmitContext, before: BuildingHead, arrival: Arrival, un
 function checkOnAuthEvents(
   { rules }: BuildContext,
   { create }: BuildingHead,
-  event: RoomEvent,
+  { event, ofOtherRooms = [] }: Arrival,
   authEvents: readonly StoredEvent[],
 ): Verdict {
+  if (ofOtherRooms.length > 0) return reject('auth events: one is of another room')
   if (event.type === 'm.room.create' && create !== undefined && create.event.eventId !== event.eventId) {
     return reject('the room has an m.room.create event already')
   }
@@ -316,8 +317,9 @@ function stateBeforeOf(context: AdmitContext, before: BuildingHead, arrival: Arr
   return states.length === 0 ? emptyState : context.resolve(states)
 }
 
-function authEventsOf(context: AdmitContext, { authEvents }: RoomEvent): StoredEvent[] {
-  const missing = authEvents.filter((id) => context.held(id) === undefined)
+function authEventsOf(context: AdmitContext, { event, ofOtherRooms = [] }: Arrival): StoredEvent[] {
+  const held = event.authEvents.map((id) => context.held(id))
+  const missing = event.authEvents.filter((id, i) => held[i] === undefined && !ofOtherRooms.includes(id))
   if (missing.length > 0) throw new EventsUnknown('auth', missing)
-  return authEvents.map((id) => context.held(id)!)
+  return held.filter((authEvent) => authEvent !== undefined)
 }

@@ -28,8 +28,12 @@ export interface Arrival {
    * have the state, this is not looked at.
    */
   readonly stateAfter?: ReadonlyMap<string, readonly EventNumber[]>
+  /** Auth events that are proved to be of other rooms, which this one does not hold. */
+  readonly ofOtherRooms?: readonly string[]
   /** What the room's policy server said, where the room has one: check 7. */
   readonly policy?: Verdict
+  /** How often it was tried in vain: limits on what it may cost grow with it. */
+  readonly attempts?: number
   /** The row of `staged_pdu` that is deleted in the same transaction. */
   readonly staged?: number
   /** Its server handed it to this one to be sent to the others in the room: by send_join and its kin. */

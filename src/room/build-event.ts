@@ -51,6 +51,8 @@ export interface BuildContext {
   readonly view: StateView
   readonly packer: SegmentPacker
   readonly now: number
+  /** How many times what limits allow at first the work may cost. */
+  readonly effort: number
   /** The event a redaction names, when it is known. */
   event(eventId: string): StoredEvent | undefined
   internedKey(type: string, key: string): StateKeyNumber

@@ -2,11 +2,11 @@
 import { sql } from 'kysely'
 import type { EventNumber, StateKeyNumber, StateReference } from '../protocol/numbers.js'
 import { change, entries, type StateChange } from '../protocol/state-trie.js'
-import { Missing } from '../store/missing.js'
+import { Missing, whenLoaded } from '../store/missing.js'
 import type { StoredEvent } from '../store/stored-event.js'
 import type { AdmitContext } from './admit-event.js'
 
-/** So many rejected and soft-failed events in a row are passed; beyond, the event has to wait. */
+/** So many rejected and soft-failed events in a row are passed at first; beyond, the event has to wait. */
 const MAX_PASSED = 10_000
 
 export class GraphTooCostly extends Error {
@@ -26,7 +26,7 @@ export function behind(
   const seen = new Set<EventNumber>()
   let front = [...event.prevEvents]
   while (front.length > 0) {
-    context.view.haveEvents(front)
+    haveBehind(context, front)
     const next: EventNumber[] = []
     for (const number of front) {
       if (seen.has(number)) continue
@@ -35,11 +35,29 @@ export function behind(
       if (prev.fate === 'accepted') extremities.add(number)
       else next.push(...prevEventsOf(context, prev, missing))
     }
-    if (seen.size > MAX_PASSED)
+    if (seen.size > MAX_PASSED * context.effort)
       throw new GraphTooCostly('too many rejected and soft-failed events lie before the event')
     front = next
   }
   return { extremities, missing }
+}
+
+/** The events, and those behind them that are passed on the way, with one statement if any are not at hand. */
+function haveBehind({ view, stores, room, effort }: AdmitContext, front: readonly EventNumber[]): void {
+  if (front.every((number) => view.knownEvent(number) !== undefined)) return
+  throw new Missing(async () => {
+    const { rows } = await sql<{ event: EventNumber }>`
+      with recursive walk (event) as (
+        select unnest(${[...front]}::bigint[])
+        union
+        select unnest(event.prev_events) from walk join event on event.room = ${room} and event.event = walk.event
+        where fate <> 0
+      )
+      select event from walk limit ${MAX_PASSED * effort + 1}
+    `.execute(stores.db)
+    const numbers = [...new Set([...front, ...rows.map(({ event }) => event)])]
+    await whenLoaded(() => view.haveEvents(numbers))
+  })
 }
 
 /** What it names and was not here when it came may have come since; what has not is added to `missing`. */

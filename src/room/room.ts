@@ -15,6 +15,7 @@ import type { RoomVersionRules } from '../protocol/room-versions.js'
 import { change, FIRST_SEGMENT, SegmentPacker } from '../protocol/state-trie.js'
 import { RoomEntry, type LogWriter, type NewEvent, type RoomLane, type RoomSummary } from '../store/log-writer.js'
 import { Missing, whenLoaded } from '../store/missing.js'
+import { Pauses } from '../store/pauses.js'
 import { bringsServer, hasTargetElsewhere } from '../store/outgoing.js'
 import { readHead } from '../store/rooms.js'
 import { StateView } from '../store/state-view.js'
@@ -26,6 +27,7 @@ import { HeadMoved, type Arrival, type Received } from './arrival.js'
 import { gather, type AtHand } from './at-hand.js'
 import { buildEvent, type BuildContext, type BuildingHead, type OwnServer } from './build-event.js'
 import type { Draft } from './draft.js'
+import { effortOf } from './resolution/limits.js'
 import type { Resolutions } from './resolution/resolutions.js'
 
 export interface RoomDeps {
@@ -39,6 +41,8 @@ export interface RoomDeps {
 
 /** A change on its way: what it is made from, to make it again when need be. */
 abstract class PendingEntry extends RoomEntry {
+  /** How many times what limits allow at first it may cost. */
+  readonly effort: number = 1
   /** Of its events, in the order in which they are made. */
   numbers: EventNumber[] = []
   /** The head with it, to become the committed one. */
@@ -107,6 +111,7 @@ class DraftsEntry extends PendingEntry {
 
 /** An event of another server. */
 class ArrivalEntry extends PendingEntry {
+  override readonly effort: number
   /** Set when the event is on its way already. */
   same: PendingEntry | undefined
 
@@ -119,6 +124,7 @@ class ArrivalEntry extends PendingEntry {
     created: { readonly version: string } | undefined,
   ) {
     super(lane, created, arrival.event.eventId)
+    this.effort = effortOf(arrival.attempts ?? 0)
   }
 
   build(room: Building, before: BuildingHead): BuiltEntry {
@@ -243,11 +249,18 @@ export class Room implements RoomLane {
       (arrival) =>
         new ArrivalEntry(this, arrival, atHand, () => gather(this.deps.stores, this.room, [arrival]), created),
     )
-    return Promise.allSettled(entries.map((entry) => this.received(entry)))
+    const results: Promise<PromiseSettledResult<Received>[]>[] = []
+    const pauses = new Pauses()
+    for (const entry of entries) {
+      const turn = this.inTurn(() => this.takeIn(entry))
+      results.push(Promise.allSettled([turn.then(() => this.received(entry))]))
+      await turn.catch(() => undefined)
+      if (pauses.due) await pauses.take()
+    }
+    return (await Promise.all(results)).flat()
   }
 
   private async received(entry: ArrivalEntry): Promise<Received> {
-    await this.inTurn(() => this.takeIn(entry))
     if (entry.same !== undefined) {
       await entry.same.done
       // Written by it, or by the other process that it found to have been first.
@@ -441,7 +454,8 @@ export class Room implements RoomLane {
       now: now(),
       event: (eventId) => this.eventById(eventId),
       internedKey: (type, key) => this.internedKey(type, key),
-      resolve: (states) => this.resolve(states),
+      effort: entry.effort,
+      resolve: (states) => this.resolve(states, entry.effort),
       takeNumber: () => (entry.numbers[taken++] ??= this.takeNumber()),
       introduce: (stored) => void building.push(stored),
     }
@@ -494,11 +508,11 @@ export class Room implements RoomLane {
   }
 
   /** The resolution of states. While the log's lock is held nobody waits for one that is not at hand. */
-  private resolve(states: readonly StateReference[]): StateReference {
+  private resolve(states: readonly StateReference[], effort: number): StateReference {
     const distinct = [...new Set(states)]
     if (distinct.length === 1) return distinct[0]!
     try {
-      const { base, changes } = this.deps.resolutions.resolve(this.view, this.rules, distinct)
+      const { base, changes } = this.deps.resolutions.resolve(this.view, this.rules, distinct, effort)
       return this.view.run(change(this.packer, base, changes))
     } catch (cause) {
       if (cause instanceof Missing && this.rebuilding !== undefined) {

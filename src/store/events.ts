@@ -11,6 +11,7 @@ import { roomEventOf } from '../protocol/pdu.js'
 import { targetOf } from '../protocol/redaction.js'
 import type { LogTables } from './log-tables.js'
 import type { Memory } from './memory.js'
+import { Pauses } from './pauses.js'
 import type { RoomNames } from './room-names.js'
 import type { Fate, StoredEvent } from './stored-event.js'
 
@@ -164,7 +165,13 @@ export class Events {
       select event.*, event_text.body from event join event_text using (room, event) where ${where}
     `.execute(this.db)
     await this.names.names(rows.map((row) => row.room))
-    return rows.map((row) => this.fromRow(row))
+    const events: StoredEvent[] = []
+    const pauses = new Pauses()
+    for (const row of rows) {
+      events.push(this.fromRow(row))
+      if (pauses.due) await pauses.take()
+    }
+    return events
   }
 
   /** The one object of an event: the one in memory, if there is one, since a redaction is applied to that. */

@@ -33,7 +33,10 @@ async function sendBetweenGoodOnes(hostile: HostilePdu, version: string) {
   const before = room.say(bob, 'before')
   const text = hostile.make(lab)
   const after = room.say(alice, 'after')
-  const peers = ['one.example', 'two.example', 'three.example'].map((server) => new ScriptedServer(server, room.judged))
+  const find = (eventId: string) => room.judged.find(eventId) ?? lab.other.judged.find(eventId)
+  const peers = ['one.example', 'two.example', 'three.example'].map((server) =>
+    new ScriptedServer(server, room.judged).answers('event', (_server, eventId) => find(eventId)?.text),
+  )
   const inbound = testInbound(database, engine, network(...peers))
   await inbound.transaction('two.example', [before.text, text, after.text])
   await inbound.settled()

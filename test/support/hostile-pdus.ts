@@ -5,7 +5,9 @@
  * In the room of the table Alice and Bob of one.example and Carol of two.example are joined, Dave of two.example was
  * banned, and Alice alone has power. Either server is hostile in some of the rows, and signs what it likes in its own name.
  */
+import { encodeBase64 } from '../../src/protocol/base64.js'
 import { canonicalJson } from '../../src/protocol/canonical-json.js'
+import { referenceHash } from '../../src/protocol/hashes.js'
 import type { Json, JsonObject } from '../../src/protocol/json.js'
 import type { RoomVersionRules } from '../../src/protocol/room-versions.js'
 import { finishEvent, signEvent, signingKeyFromSeed } from '../../src/protocol/signing.js'
@@ -92,9 +94,6 @@ interface Making {
   readonly tamper?: (text: string, room: HostileRoom) => string
 }
 
-/** An event of another room is not to be had in this one: what stands on it is never decided, and so never shown. */
-const undecided = (hostile: HostilePdu): HostilePdu => ({ ...hostile, inbound: 'staged' })
-
 const forged =
   ({ sender = carol, draft = message, change = (pdu) => pdu, signedBy, tamper = (text) => text }: Making) =>
   (room: HostileRoom): string => {
@@ -140,8 +139,8 @@ const until = (last: number, before: HostileFate, after: HostileFate) => (versio
 const only = (applies: (version: number) => boolean, fate: HostileFate) => (version: number) =>
   applies(version) ? fate : undefined
 
-const referenceTo = ({ rules }: Branch, { eventId }: LabEvent): Json =>
-  rules.eventReferenceFormat === 'id' ? eventId : [eventId, { sha256: 'x' }]
+const referenceTo = ({ rules }: Branch, { eventId, event }: LabEvent): Json =>
+  rules.eventReferenceFormat === 'id' ? eventId : [eventId, { sha256: encodeBase64(referenceHash(rules, event.pdu)) }]
 const unheard = ({ rules }: Branch, index = 0): Json =>
   rules.eventReferenceFormat === 'id'
     ? `$${String(index).padStart(43, 'u')}`
@@ -445,23 +444,19 @@ export const hostilePdus: readonly HostilePdu[] = [
     'rejected',
     auth((events, { rejected }) => replace(events, rejected)),
   ),
-  undecided(
-    row(
-      'auth events of another room',
-      'rejected',
-      auth((_events, { room, other }) => [
-        ...(room.rules.createInAuthEvents ? [stateOf(other, 'm.room.create')] : []),
-        stateOf(other, 'm.room.power_levels'),
-        stateOf(other, 'm.room.member', carol),
-      ]),
-    ),
+  row(
+    'auth events of another room',
+    'rejected',
+    auth((_events, { room, other }) => [
+      ...(room.rules.createInAuthEvents ? [stateOf(other, 'm.room.create')] : []),
+      stateOf(other, 'm.room.power_levels'),
+      stateOf(other, 'm.room.member', carol),
+    ]),
   ),
-  undecided(
-    row(
-      'auth events of its room, and one of another',
-      'rejected',
-      auth((events, { other }) => replace(events, stateOf(other, 'm.room.power_levels'))),
-    ),
+  row(
+    'auth events of its room, and one of another',
+    'rejected',
+    auth((events, { other }) => replace(events, stateOf(other, 'm.room.power_levels'))),
   ),
   row(
     'no m.room.create among its auth events',
@@ -488,6 +483,14 @@ export const hostilePdus: readonly HostilePdu[] = [
 
   // Creating
   row('a second create event by a server that did not make the room', until(11, 'rejected', 'dropped'), create(carol)),
+  {
+    ...row(
+      'a second create event by the server that made the room, which the rules alone allow',
+      only((version) => version < 12, 'accepted'),
+      create(alice),
+    ),
+    inbound: 'rejected',
+  },
   row(
     'a create event with a room id',
     only((version) => version >= 12, 'rejected'),

@@ -78,6 +78,8 @@ export class Budget {
   constructor(
     private readonly limits: BudgetLimits,
     private readonly now: () => number,
+    /** How often the PDU was tried in vain. */
+    readonly attempts = 0,
   ) {
     this.end = now() + limits.time
   }

@@ -8,7 +8,7 @@ import { NotNow } from './not-now.js'
 import type { Pdu } from './read-pdu.js'
 import { receiveAll } from './receive-pdu.js'
 
-/** After it, the auth events of all of the PDUs are held. @throws NotNow */
+/** After it, the auth events of all of the PDUs are held, or known to be of other rooms. @throws NotNow */
 export async function holdAuthEvents(fetching: Fetching, pdus: readonly Pdu[]): Promise<void> {
   const missing = await missingOf(fetching, pdus, new Map())
   if (missing.length === 0) return
@@ -21,7 +21,11 @@ async function missingOf(
   pdus: Iterable<Pdu>,
   fetched: ReadonlyMap<string, Pdu>,
 ): Promise<string[]> {
-  const named = new Set([...pdus].flatMap(({ event }) => event.authEvents).filter((eventId) => !fetched.has(eventId)))
+  const named = new Set<string>()
+  for (const { event } of pdus) {
+    const others = fetching.otherRooms.among(event)
+    for (const eventId of event.authEvents) if (!fetched.has(eventId) && !others.includes(eventId)) named.add(eventId)
+  }
   const held = await fetching.held(named)
   return [...named].filter((eventId) => !held.has(eventId))
 }
@@ -34,17 +38,16 @@ async function fetchChain(
 ): Promise<Map<string, Pdu>> {
   const fetched = new Map<string, Pdu>()
   if (missing.length > 1) await fetchAtOnce(fetching, pdus, missing, fetched)
+  const asked = new Set<string>()
   for (;;) {
     const wanted = await missingOf(fetching, [...pdus, ...fetched.values()], fetched)
     if (wanted.length === 0) return fetched
-    const found = await fetching.events(wanted)
-    if (found.size < wanted.length) {
-      throw new NotNow(
-        'auth events',
-        `${wanted.length - found.size} auth events are not to be had, among them ${wanted.find((id) => !found.has(id))}`,
-      )
+    const lost = wanted.filter((eventId) => asked.has(eventId))
+    if (lost.length > 0) {
+      throw new NotNow('auth events', `${lost.length} auth events are not to be had, among them ${lost[0]}`)
     }
-    for (const [eventId, pdu] of found) fetched.set(eventId, pdu)
+    for (const [eventId, pdu] of await fetching.events(wanted)) fetched.set(eventId, pdu)
+    for (const eventId of wanted) asked.add(eventId)
   }
 }
 
@@ -80,7 +83,8 @@ const TOGETHER = 200
  * Their auth events are held or among them.
  * @throws NotNow when they claim to stand on each other.
  */
-export async function storeOutliers({ deps, name, budget }: Fetching, pdus: readonly Pdu[]): Promise<void> {
+export async function storeOutliers(fetching: Fetching, pdus: readonly Pdu[]): Promise<void> {
+  const { deps, name, budget, otherRooms } = fetching
   const { ordered, cyclic } = inOrder(
     pdus,
     ({ event }) => event.eventId,
@@ -88,7 +92,10 @@ export async function storeOutliers({ deps, name, budget }: Fetching, pdus: read
   )
   for (let at = 0; at < ordered.length; at += TOGETHER) {
     budget.checkTime()
-    const outliers = ordered.slice(at, at + TOGETHER).map((pdu) => ({ pdu, how: { kind: 'outlier' } as const }))
+    const outliers = ordered.slice(at, at + TOGETHER).map((pdu) => ({
+      pdu,
+      how: { kind: 'outlier', attempts: budget.attempts, ofOtherRooms: otherRooms.among(pdu.event) } as const,
+    }))
     const failure = (await receiveAll(deps, name, outliers)).find(({ status }) => status === 'rejected')
     if (failure?.status === 'rejected') throw failure.reason
   }

@@ -67,7 +67,8 @@ export class PeerBackfill implements Backfill {
       const place = { anchor, minor: lowest - (history.length - i) }
       try {
         const stateAfter = await statesBefore(fetching, pdu)
-        await receive(this.deps, fetching.name, { pdu, how: { kind: 'history', place, stateAfter } })
+        const ofOtherRooms = fetching.otherRooms.among(pdu.event)
+        await receive(this.deps, fetching.name, { pdu, how: { kind: 'history', place, stateAfter, ofOtherRooms } })
       } catch (cause) {
         if (!(cause instanceof NotNow) || cause.kind !== 'peers') throw cause
       }

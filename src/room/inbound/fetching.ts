@@ -5,15 +5,19 @@
 import { serverNameOf } from '../../protocol/identifiers.js'
 import type { RoomEvent } from '../../protocol/room-event.js'
 import { heldEvents, largestServers, type HeldEvent } from '../../store/held-events.js'
+import { Pauses } from '../../store/pauses.js'
 import type { KnownRoom } from '../known-room.js'
 import type { Budget } from './asking.js'
 import type { InboundDeps } from './inbound-deps.js'
 import { keysOfBatch } from './keys-of-batch.js'
 import { NotNow } from './not-now.js'
 import type { Peers, PduText } from './peers.js'
+import { OtherRooms } from './other-rooms.js'
 import { isDropped, type Pdu } from './read-pdu.js'
 import { checkPdu, readSignedPdu } from './receive-pdu.js'
 
+/** Events whose signatures are checked at once: beginning it is work of its own. */
+const VERIFIED_AT_ONCE = 50
 /** Events that are asked for one by one, at once. */
 const ONE_BY_ONE = 8
 /** Servers of the room that are asked after the one that sent the PDU and that of its sender. */
@@ -21,13 +25,16 @@ const MORE_SERVERS = 4
 
 export class Fetching {
   private others: Promise<readonly string[]> | undefined
+  readonly otherRooms: OtherRooms
 
   constructor(
     readonly deps: InboundDeps,
     readonly name: KnownRoom,
     private readonly first: readonly string[],
     readonly budget: Budget,
-  ) {}
+  ) {
+    this.otherRooms = new OtherRooms(name.roomId)
+  }
 
   /** For what a PDU needs: its origin is asked first, then the server of its sender. */
   static forPdu(deps: InboundDeps, name: KnownRoom, origin: string, event: RoomEvent, budget: Budget): Fetching {
@@ -72,7 +79,9 @@ export class Fetching {
     budget.spend(texts)
     deps.counters.fetched += texts.length
     const read = new Map<string, Pdu>()
+    const pauses = new Pauses()
     for (const text of texts) {
+      if (pauses.due) await pauses.take()
       const pdu = readSignedPdu(name.rules, name.roomId, text)
       if (isDropped(pdu)) deps.counters.countDropped(pdu.dropped)
       else if (isWanted(pdu.event)) read.set(pdu.event.eventId, pdu)
@@ -92,11 +101,16 @@ export class Fetching {
       if (isDropped(result)) deps.counters.countDropped(result.dropped)
       else checked.set(eventId, result)
     }
-    await Promise.all([...read].map(check))
+    const all = [...read]
+    const pauses = new Pauses()
+    for (let at = 0; at < all.length; at += VERIFIED_AT_ONCE) {
+      await Promise.all(all.slice(at, at + VERIFIED_AT_ONCE).map(check))
+      if (pauses.due) await pauses.take()
+    }
     return checked
   }
 
-  /** Events by their ids, one by one; those nobody has are absent. */
+  /** Events by their ids, one by one; those nobody has, and those of other rooms, are absent. */
   async events(eventIds: readonly string[]): Promise<Map<string, Pdu>> {
     const found = new Map<string, Pdu>()
     for (let at = 0; at < eventIds.length; at += ONE_BY_ONE) {
@@ -112,8 +126,16 @@ export class Fetching {
   }
 
   private async event(eventId: string): Promise<PduText | undefined> {
-    const isIt = (text: PduText | undefined) => text !== undefined && this.isEvent(text, eventId)
-    return this.firstOf((server, peers, signal) => peers.event(server, eventId, signal), isIt).catch(unlessNotNow)
+    let isOfAnotherRoom = false
+    const isIt = (text: PduText | undefined) => {
+      if (text === undefined || this.isEvent(text, eventId)) return text !== undefined
+      isOfAnotherRoom = this.otherRooms.learn(eventId, text)
+      return isOfAnotherRoom
+    }
+    const text = await this.firstOf((server, peers, signal) => peers.event(server, eventId, signal), isIt).catch(
+      unlessNotNow,
+    )
+    return isOfAnotherRoom ? undefined : text
   }
 
   /** A peer that answers with another event does not have this one. */

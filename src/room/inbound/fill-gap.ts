@@ -100,7 +100,10 @@ async function receiveBetween(fetching: Fetching, between: ReadonlyMap<string, P
   for (const pdu of ordered) {
     const stateAfter = await statesBefore(fetching, pdu)
     const checked = await checkPolicy(deps, name, pdu)
-    await receive(deps, name, { pdu: checked.pdu, how: { kind: 'live', stateAfter, policy: checked.policy } })
+    const { budget, otherRooms } = fetching
+    const ofOtherRooms = otherRooms.among(pdu.event)
+    const how = { kind: 'live', stateAfter, policy: checked.policy, attempts: budget.attempts, ofOtherRooms } as const
+    await receive(deps, name, { pdu: checked.pdu, how })
   }
 }
 

@@ -38,7 +38,10 @@ export async function stateAfterEvent(fetching: Fetching, eventId: string): Prom
 }
 
 /** Rejected events are in no state: a peer that has them in one judged otherwise, and is not followed. */
-export function stateOf(stateIds: readonly string[], held: ReadonlyMap<string, HeldEvent>): Map<StateKeyNumber, EventNumber> {
+export function stateOf(
+  stateIds: readonly string[],
+  held: ReadonlyMap<string, HeldEvent>,
+): Map<StateKeyNumber, EventNumber> {
   const state = new Map<StateKeyNumber, EventNumber>()
   for (const eventId of new Set(stateIds)) {
     const event = held.get(eventId)

@@ -230,10 +230,12 @@ export class RoomInbox {
 
   private async receiveAfterGap(item: Item): Promise<void> {
     const { deps, name } = this
-    const budget = new Budget(budgetOf(item.row.attempts, deps.budget), deps.now)
+    const budget = new Budget(budgetOf(item.row.attempts, deps.budget), deps.now, item.row.attempts)
     const fetching = Fetching.forPdu(deps, name, item.row.origin, item.pdu.event, budget)
     const stateAfter = await fillGap(fetching, item.pdu)
-    await this.leave([[item, await receive(deps, name, checkedOf(item, stateAfter))]])
+    const { pdu, how } = checkedOf(item, stateAfter)
+    const ofOtherRooms = fetching.otherRooms.among(pdu.event)
+    await this.leave([[item, await receive(deps, name, { pdu, how: { ...how, ofOtherRooms } })]])
   }
 
   // How it ends.
@@ -305,7 +307,7 @@ export class RoomInbox {
 
 const checkedOf = ({ row, pdu, policy }: Item, stateAfter?: StateAfter): Checked => ({
   pdu,
-  how: { kind: 'live', staged: row.staged, policy, stateAfter },
+  how: { kind: 'live', staged: row.staged, attempts: row.attempts, policy, stateAfter },
 })
 
 const parentsOf = ({ event }: Pdu): Set<string> => new Set([...event.prevEvents, ...event.authEvents])
