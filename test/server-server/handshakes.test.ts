@@ -192,6 +192,16 @@ describe('a join of a user of another server', () => {
     expect(rows).toHaveLength(1)
   })
 
+  it('is marked to be sent on to the other servers in the room', async () => {
+    const name = await room()
+    await joined(name, alice)
+    const { event } = await joined(name, carol)
+    const { rows } = await sql<{ is_outgoing: boolean | null }>`
+      select is_outgoing from event where room = ${name.room} and event_id = ${event.eventId}
+    `.execute(database.db)
+    expect(rows).toEqual([{ is_outgoing: true }])
+  })
+
   it('is refused when it is not what it has to be, and nothing of it is kept', async () => {
     const name = await room()
     const { body } = await template(name, 'join', carol)
