@@ -83,7 +83,16 @@ comment on table federation_outbox is 'EDUs that must not be lost: to-device mes
 
 create table device_list_stream (
   user_id text collate "C" primary key,
-  -- grows with every m.device_list_update of the user
+  -- grows by one with every m.device_list_update of the user
   stream_id bigint not null
 );
-comment on table device_list_stream is 'The newest stream_id of a local user''s devices: what GET /user/devices answers with, and the prev_id of the next update. Written by src/store/device-list-stream.ts. Deleted with the account.';
+comment on table device_list_stream is 'The newest stream_id of a local user''s devices: what GET /user/devices answers with. Written by src/store/device-list-stream.ts. Deleted with the account.';
+
+create table told_device (
+  user_id text collate "C" not null,
+  device_id text collate "C" not null,
+  -- of the name and the keys of the device as they were told
+  digest text not null,
+  primary key (user_id, device_id)
+);
+comment on table told_device is 'Devices of local users as other servers were told them. Written by src/store/device-list-stream.ts. Deleted when other servers are told that the device is gone.';

@@ -64,7 +64,7 @@ export async function assemble(parts: Parts): Promise<Assembled> {
     logger: log,
   })
 
-  const deviceLists = new DeviceLists(db, engine.writer)
+  const deviceLists = new DeviceLists(db, engine.writer, (users) => federation.outgoingEdus.deviceListsChanged(users))
   const profileChanges = new ProfileChanges({ db, rooms: engine.rooms, logger: log })
   const accessTokens = new AccessTokens({ db, logger: log })
   const accounts = new Accounts({
@@ -82,7 +82,13 @@ export async function assemble(parts: Parts): Promise<Assembled> {
   const federation = assembleFederation({ ...parts, db, engine, typing, deviceLists, remote: parts.remote })
   const { remote } = federation
   const worker = { db, logger: log, now: Date.now }
-  const remoteDevices = new RemoteDevices({ ...worker, remote, serverName: config.serverName, deviceLists })
+  const remoteDevices = new RemoteDevices({
+    ...worker,
+    log: engine.log,
+    remote,
+    serverName: config.serverName,
+    deviceLists,
+  })
   const services: Services = {
     config,
     db,
@@ -97,6 +103,7 @@ export async function assemble(parts: Parts): Promise<Assembled> {
     memberships: federation.memberships,
     backfill: federation.backfill,
     remoteDevices,
+    outgoingEdus: federation.outgoingEdus,
     sync,
     typing,
     accounts,
@@ -127,7 +134,7 @@ export async function assemble(parts: Parts): Promise<Assembled> {
     async close() {
       sync.close()
       await Promise.all([profileChanges.close(), ...workers.map((one) => one.stop())])
-      await federation.close()
+      await Promise.all([federation.close(), remoteDevices.settled()])
       await engine.close()
     },
   }

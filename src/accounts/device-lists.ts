@@ -13,6 +13,8 @@ export class DeviceLists {
   constructor(
     private readonly db: Kysely<Tables>,
     private readonly writer: LogWriter,
+    /** Leaves to other servers what they have to hear of the users; resolves when it cannot be lost. */
+    private readonly tellServers: (userIds: Iterable<string>) => Promise<void> = () => Promise.resolve(),
   ) {}
 
   /** After the commit of what changed. Resolves when the log has it. */
@@ -31,6 +33,7 @@ export class DeviceLists {
     const users = new Set(changes.map((change) => change.userId))
     if (users.size === 0) return
     await this.writer.write(Array.from(users, (user) => ({ kind: 'device-list', user }) as const))
+    await this.tellServers(users)
     await deviceListsTold(
       this.db,
       changes.map((change) => change.number),

@@ -7,6 +7,7 @@ import type { Config } from '../config.js'
 import type { RemoteMemberships } from '../federation/joining/remote-memberships.js'
 import type { RemoteDevices } from '../federation/remote-devices.js'
 import type { RemoteQueries } from '../federation/remote-queries.js'
+import type { OutgoingEdus } from '../federation/sender/outgoing-edus.js'
 import type { Backfill } from '../room/backfill.js'
 import type { Gate } from '../room/gate.js'
 import type { ProfileChanges } from '../room/profile-changes.js'
@@ -36,6 +37,7 @@ export interface Services {
   readonly remoteQueries: RemoteQueries
   readonly memberships: RemoteMemberships
   readonly remoteDevices: RemoteDevices
+  readonly outgoingEdus: Pick<OutgoingEdus, 'wake'>
   readonly sync: Sync
   readonly typing: Typing
   readonly profileChanges: ProfileChanges

@@ -30,11 +30,17 @@ export class Typing {
   private forgotten = 0
   private timer: NodeJS.Timeout | undefined
   private readonly listeners: ((room: RoomNumber) => void)[] = []
+  private readonly watchers: ((room: RoomNumber, user: string, isTyping: boolean) => void)[] = []
 
   constructor(private readonly now: () => number = Date.now) {}
 
   subscribe(listener: (room: RoomNumber) => void): void {
     this.listeners.push(listener)
+  }
+
+  /** Told of each user who begins, says again that they are at it, or ends. */
+  watch(watcher: (room: RoomNumber, user: string, isTyping: boolean) => void): void {
+    this.watchers.push(watcher)
   }
 
   /** The user types for that long, in ms, unless they stop before. Whether they may is for the caller to know. */
@@ -44,6 +50,7 @@ export class Typing {
     const isNew = !users.has(user)
     users.set(user, this.now() + Math.min(Math.max(timeout, 0), MAX_TIMEOUT))
     if (isNew) this.changed(room)
+    for (const watcher of this.watchers) watcher(room, user, true)
     this.schedule()
   }
 
@@ -85,6 +92,7 @@ export class Typing {
     const users = this.rooms.get(room)
     if (users?.delete(user) !== true) return false
     if (users.size === 0) this.rooms.delete(room)
+    for (const watcher of this.watchers) watcher(room, user, false)
     return true
   }
 

@@ -27,7 +27,7 @@ export const sendToDevice = endpoint({
   params: Type.Object({ eventType: text(255, 1), txnId: text(255, 1) }),
   body: Type.Object({ messages: mapOf(mapOf(jsonObject)) }),
 
-  async handle({ config, db, writer }, { requester, params, body }) {
+  async handle({ config, db, writer, outgoingEdus }, { requester, params, body }) {
     const key = transactionKey(params.eventType, params.txnId)
     await sends.run(`${requester.device} ${requester.userId} ${key.toString('hex')}`, async () => {
       if (await wasSentToDevices(db, requester.device, key)) return
@@ -40,6 +40,7 @@ export const sendToDevice = endpoint({
         await putEdus(trx, edus, Date.now())
         await noteSentToDevices(trx, requester.device, key, Date.now())
       })
+      outgoingEdus.wake(edus.map(({ destination }) => destination))
     })
     return {}
   },
