@@ -57,6 +57,8 @@ export interface OutboundHttpOptions {
   /** Certificates in PEM that are trusted beside those of Node. */
   readonly trustedCaFile?: string | undefined
   readonly lookup?: Lookup
+  /** In ms, of one address, to the end of the TLS handshake; less while there are others to try. */
+  readonly connectTimeout?: number
 }
 
 /** Requests to one server at a time; more wait. */
@@ -64,14 +66,15 @@ const CONNECTIONS = 4
 const KEEP_ALIVE_MS = 60_000
 /** Servers whose connections are kept; beyond, those that were not asked for longest are let go. */
 const MAX_POOLS = 4096
-/** For each address, to the end of the TLS handshake. */
-const CONNECT_TIMEOUT_MS = 10_000
 const MAX_ADDRESSES = 6
+/** Of the time for one address, while there are others: a server whose IPv6 leads nowhere is had by IPv4. */
+const SHARE_WITH_OTHERS = 0.3
 
 export class OutboundHttp {
   readonly #addresses: Addresses
   readonly #lookup: Lookup
-  readonly #secureContext: tls.SecureContext | undefined
+  readonly #secureContext: tls.SecureContext
+  readonly #connectTimeout: number
   readonly #pools = new LRUCache<string, Pool>({
     max: MAX_POOLS,
     dispose: (pool, _key, reason) => {
@@ -81,10 +84,11 @@ export class OutboundHttp {
   readonly #handshakes = new Set<tls.TLSSocket>()
   #closed = false
 
-  constructor({ addresses, trustedCaFile, lookup = lookUp }: OutboundHttpOptions) {
+  constructor({ addresses, trustedCaFile, lookup = lookUp, connectTimeout = 10_000 }: OutboundHttpOptions) {
     this.#addresses = addresses
     this.#lookup = lookup
-    this.#secureContext = trustedCaFile === undefined ? undefined : contextWith(readFileSync(trustedCaFile, 'utf8'))
+    this.#connectTimeout = connectTimeout
+    this.#secureContext = tls.createSecureContext(trustedCaFile === undefined ? {} : { ca: trusted(trustedCaFile) })
   }
 
   /** Redirects are answers like others. When `signal` is aborted it rejects with the signal's reason. */
@@ -162,7 +166,7 @@ export class OutboundHttp {
   /** Its sessions are resumed: they were checked to be of this name. */
   #tlsTo({ certificateName }: Target): TlsTo {
     let session: Buffer | undefined
-    return ({ host, port }) =>
+    return ({ host, port }, timeout) =>
       new Promise((resolve, reject) => {
         const socket = tls.connect({
           host,
@@ -173,8 +177,8 @@ export class OutboundHttp {
           ALPNProtocols: ['http/1.1'],
           session,
         })
-        const late = () => socket.destroy(new Error(`no connection within ${CONNECT_TIMEOUT_MS} ms`))
-        const timer = setTimeout(late, CONNECT_TIMEOUT_MS)
+        const late = () => socket.destroy(new Error(`no connection within ${timeout} ms`))
+        const timer = setTimeout(late, timeout)
         const settle = () => {
           clearTimeout(timer)
           this.#handshakes.delete(socket)
@@ -194,10 +198,12 @@ export class OutboundHttp {
   async #connect(target: Target, connect: TlsTo): Promise<tls.TLSSocket> {
     const failures: string[] = []
     for (const place of target.places) {
-      for (const { host, port } of await this.#permitted(place, failures)) {
+      const addresses = await this.#permitted(place, failures)
+      for (const [at, { host, port }] of addresses.entries()) {
         if (this.#closed || failures.length >= MAX_ADDRESSES) break
+        const isLast = at === addresses.length - 1
         try {
-          return await connect({ host, port })
+          return await connect({ host, port }, this.#connectTimeout * (isLast ? 1 : SHARE_WITH_OTHERS))
         } catch (cause) {
           failures.push(`${host} port ${port}: ${messageOf(cause)}`)
         }
@@ -219,17 +225,17 @@ export class OutboundHttp {
   }
 }
 
-type TlsTo = (place: Place) => Promise<tls.TLSSocket>
+type TlsTo = (place: Place, timeout: number) => Promise<tls.TLSSocket>
 
 /** By the operating system, `/etc/hosts` included. */
 const lookUp: Lookup = async (host) =>
   (await systemLookup(host, { all: true, verbatim: true })).map(({ address }) => address)
 
-function contextWith(certificates: string): tls.SecureContext {
+function trusted(file: string): string[] {
   const { getCACertificates } = tls as { getCACertificates?: (type: 'default') => string[] }
   // Node 20 cannot tell which certificates it trusts beside its own (NODE_EXTRA_CA_CERTS).
   const standard = getCACertificates?.('default') ?? tls.rootCertificates
-  return tls.createSecureContext({ ca: [...standard, certificates] })
+  return [...standard, readFileSync(file, 'utf8')]
 }
 
 async function answerOf(pool: Pool, target: Target, request: OutboundRequest, signal?: AbortSignal): Promise<Answer> {

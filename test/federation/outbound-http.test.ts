@@ -22,10 +22,11 @@ let server: HttpsServer
 let lookups: Map<string, readonly string[]>
 let http: OutboundHttp
 
-const outbound = (allow: readonly string[] | 'all', trusted: string | undefined = trustedCaFile) =>
+const outbound = (allow: readonly string[] | 'all', connectTimeout = 5_000) =>
   new OutboundHttp({
     addresses: new Addresses(allow),
-    trustedCaFile: trusted,
+    trustedCaFile,
+    connectTimeout,
     lookup: async (host) => {
       const found = lookups.get(host)
       if (found === undefined) throw new Error(`no ${host}`)
@@ -133,6 +134,20 @@ describe('addresses', () => {
       { host: 'a.example', port: server.port },
     ]
     expect(await ask(target({ places }))).toMatchObject({ status: 200 })
+  })
+
+  it('that say nothing leave time for those that do', async () => {
+    const silent = createTcpServer((socket) => void socket.resume())
+    await once(silent.listen(server.port, '127.0.0.9'), 'listening')
+    lookups.set('a.example', ['127.0.0.9', '127.0.0.1'])
+    await http.close()
+    http = outbound('all', 500)
+    expect(await ask(target())).toMatchObject({ status: 200 })
+    lookups.set('a.example', ['127.0.0.9'])
+    await http.close()
+    http = outbound('all', 100)
+    await expect(ask(target())).rejects.toThrow('127.0.0.9 port')
+    silent.close()
   })
 
   it('are not tried without end', async () => {
