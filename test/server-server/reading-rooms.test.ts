@@ -74,7 +74,8 @@ const newRoom = (version = '11', members: readonly string[] = [mia, bob]) => lab
 describe('an event', () => {
   it.each(['1', '5', '11', '12'])('of a room of version %s is answered as it was signed', async (version) => {
     const room = newRoom(version)
-    const content = Number(version) < 6 ? { n: new ExactNumber('1.0'), big: new ExactNumber('12345678901234567890') } : {}
+    const content =
+      Number(version) < 6 ? { n: new ExactNumber('1.0'), big: new ExactNumber('12345678901234567890') } : {}
     const said = room.event(alice, { type: 'org.example.said', content: { ...content, text: 'ä' } })
     await holdRoom(engine, room)
     const response = await fetch(`${one.baseUrl}${path('v1', 'event', said.eventId)}`, {
@@ -323,11 +324,9 @@ describe('the event closest to a time', () => {
     await holdRoom(engine, room)
     const { body } = await closest(two, room, 1_600_000_000_000, 'f')
     expect(room.judged.get(body.event_id).event.originServerTs).toBeLessThanOrEqual(joined.event.originServerTs)
-    expect(
-      await gate.readable((await stores.names.find(room.roomId))!, { kind: 'server', server: 'two.example' }, [
-        (await stores.events.byId((await stores.names.find(room.roomId))!.room, body.event_id))!,
-      ]),
-    ).toHaveLength(1)
+    const name = (await stores.names.find(room.roomId))!
+    const found = (await stores.events.byId(name.room, body.event_id))!
+    expect(await gate.readable(name, { kind: 'server', server: 'two.example' }, [found])).toHaveLength(1)
   })
 })
 
