@@ -8,6 +8,8 @@ create table remote_device_list (
   is_known boolean not null default false,
   -- of the server's update that the list stands at
   stream_id bigint,
+  -- of the log, when the server was asked. It sends what changed later for as long as a room is shared without a break.
+  asked_position bigint not null default 0,
   -- canonical JSON, without `unsigned`
   master_key text,
   self_signing_key text,

@@ -27,12 +27,14 @@ import {
   type RemoteDeviceList,
   type Told,
 } from '../store/remote-devices.js'
+import type { Log } from '../store/log.js'
 import type { Tables } from '../store/tables.js'
 import { readClaimedKeys, readQueriedKeys, readUserDevices } from './remote-keys.js'
 import { RemoteError, Unreachable, type Remote, type RemoteRequest } from './remote.js'
 
 export interface RemoteDevicesDeps {
   readonly db: Kysely<Tables>
+  readonly log: Pick<Log, 'published'>
   readonly remote: Pick<Remote, 'request'>
   readonly serverName: string
   readonly deviceLists: Pick<DeviceLists, 'changed'>
@@ -77,7 +79,7 @@ export class RemoteDevices {
     signal?: AbortSignal,
   ): Promise<Failing & { readonly lists: ReadonlyMap<string, RemoteDeviceList> }> {
     const { db, serverName, now } = this.deps
-    const lists = await freshLists(db, [...asked.keys()])
+    const lists = await freshLists(db, serverName, [...asked.keys()])
     const others = [...asked.keys()].filter((userId) => !lists.has(userId))
     if (others.length === 0) return { lists, failures: new Set() }
     // Who waits for the answer follows at once; if there is none, the list is asked for later.
@@ -136,10 +138,11 @@ export class RemoteDevices {
 
   private async resyncOne({ userId, server, version }: DueList, signal: AbortSignal | undefined): Promise<void> {
     const path = `/_matrix/federation/v1/user/devices/${encodeURIComponent(userId)}`
+    const asOf = { version, position: this.deps.log.published }
     const answer = await this.ask(server, { method: 'GET', path, timeout: RESYNC_TIMEOUT, maxBytes: MAX_BYTES }, signal)
     const read = readUserDevices(answer, userId)
     if (read === undefined) throw new RemoteError(server, 200, 'M_UNKNOWN', 'this is no list of devices', {})
-    await this.put([{ userId, ...read, asOf: version }])
+    await this.put([{ userId, ...read, asOf }])
   }
 
   private async postpone(
@@ -156,8 +159,9 @@ export class RemoteDevices {
   /** The client does not wait for it: a list that is not kept is asked for again. */
   private keep(told: ReadonlyMap<string, RemoteDeviceList>, followed: ReadonlyMap<string, number>): void {
     const kept = Array.from(told).flatMap(([userId, list]): Told[] => {
-      const asOf = followed.get(userId)
-      return asOf === undefined ? [] : [{ userId, list, streamId: undefined, asOf }]
+      const version = followed.get(userId)
+      const asOf = { version: version ?? 0, position: this.deps.log.published }
+      return version === undefined ? [] : [{ userId, list, streamId: undefined, asOf }]
     })
     const keeping = this.put(kept)
       .catch((cause: unknown) => this.deps.logger.error({ err: cause }, 'lists of devices were not kept'))

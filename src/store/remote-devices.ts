@@ -8,6 +8,7 @@
  */
 import { sql, type Kysely, type Transaction } from 'kysely'
 import { serverNameOf } from '../protocol/identifiers.js'
+import type { Position } from '../protocol/numbers.js'
 import { noteDeviceListChange } from './device-lists.js'
 import type { Tables } from './tables.js'
 
@@ -17,6 +18,7 @@ export interface RemoteDeviceTables {
     server: string
     is_known: boolean
     stream_id: number | null
+    asked_position: Position
     master_key: string | null
     self_signing_key: string | null
     version: number
@@ -40,9 +42,13 @@ export interface RemoteDeviceList {
   readonly selfSigningKey: string | undefined
 }
 
-/** The lists that are fresh. Users whose list is stale, or who are not followed, are absent. */
+/**
+ * The lists that are fresh: had from the server, and of users with whom a room has been shared ever since, so that it has
+ * sent what changed. Other users are absent.
+ */
 export async function freshLists(
   db: Kysely<Tables>,
+  serverName: string,
   userIds: readonly string[],
 ): Promise<Map<string, RemoteDeviceList>> {
   const lists = await db
@@ -50,6 +56,13 @@ export async function freshLists(
     .select(['user_id', 'master_key', 'self_signing_key'])
     .where((row) => row('user_id', '=', row.fn.any(row.val([...userIds]))))
     .where('retry_ts', 'is', null)
+    .where(
+      sql<boolean>`exists (
+        select from membership theirs join membership ours using (room)
+        where theirs.user_id = remote_device_list.user_id and theirs.membership = 'join' and ours.membership = 'join'
+          and right(ours.user_id, ${serverName.length + 1}) = ${`:${serverName}`}
+          and greatest(theirs.position, ours.position) <= asked_position)`,
+    )
     .execute()
   const devices = await devicesOf(
     db,
@@ -87,8 +100,8 @@ async function devicesOf(db: Kysely<Tables>, userIds: readonly string[]): Promis
 }
 
 /**
- * Follows these users from now on: lists that nobody has yet are asked for at that time (ms), if they are not told before.
- * Resolves with the versions of those whose list is stale.
+ * Follows these users, who have no fresh list, from now on: they are asked for at that time (ms), if they are not told
+ * before. Resolves with the versions of their lists.
  */
 export async function follow(
   db: Kysely<Tables>,
@@ -97,17 +110,13 @@ export async function follow(
 ): Promise<Map<string, number>> {
   if (userIds.length === 0) return new Map()
   const rows = userIds.map((userId) => ({ userId, server: serverNameOf(userId) }))
-  await sql`
+  const { rows: stale } = await sql<{ user_id: string; version: number }>`
     insert into remote_device_list (user_id, server, retry_ts)
     select "userId", server, ${retryTs} from json_to_recordset(${JSON.stringify(rows)}) as x ("userId" text, server text)
-    order by 1 on conflict do nothing
+    order by 1
+    on conflict (user_id) do update set retry_ts = least(remote_device_list.retry_ts, excluded.retry_ts)
+    returning user_id, version
   `.execute(db)
-  const stale = await db
-    .selectFrom('remote_device_list')
-    .select(['user_id', 'version'])
-    .where((row) => row('user_id', '=', row.fn.any(row.val([...userIds]))))
-    .where('retry_ts', 'is not', null)
-    .execute()
   return new Map(stale.map((row) => [row.user_id, row.version]))
 }
 
@@ -116,8 +125,8 @@ export interface Told {
   readonly userId: string
   readonly list: RemoteDeviceList
   readonly streamId: number | undefined
-  /** The version of the row when the server was asked. */
-  readonly asOf: number
+  /** The version of the row, and the position of the log, when the server was asked. */
+  readonly asOf: { readonly version: number; readonly position: Position }
 }
 
 /**
@@ -129,7 +138,7 @@ export async function putList(trx: Transaction<Tables>, told: Told, nowTs: numbe
   const { userId, list, streamId, asOf } = told
   const row = await lockedList(trx, userId)
   if (row === undefined || row.retry_ts === null) return false
-  const isCurrent = row.version === asOf
+  const isCurrent = row.version === asOf.version
   if (streamId === undefined && !isCurrent) return false
   const before = listOf(row, (await devicesOf(trx, [userId])).get(userId) ?? [])
   const isOther = !areEqual(before, list)
@@ -142,7 +151,7 @@ export async function putList(trx: Transaction<Tables>, told: Told, nowTs: numbe
       master_key: list.masterKey ?? null,
       self_signing_key: list.selfSigningKey ?? null,
       retry_ts: streamId !== undefined && isCurrent ? null : nowTs,
-      ...(streamId === undefined ? {} : { stream_id: streamId, attempts: 0 }),
+      ...(streamId === undefined ? {} : { stream_id: streamId, asked_position: asOf.position, attempts: 0 }),
     })
     .where('user_id', '=', userId)
     .execute()

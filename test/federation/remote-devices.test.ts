@@ -319,6 +319,21 @@ describe('lists to be asked for', () => {
     expect(await db.selectFrom('remote_device').selectAll().where('user_id', '=', userId).execute()).toEqual([])
   })
 
+  it('of a user who shared no room for a while are asked for anew: nobody told what changed meanwhile', async () => {
+    const { userId, shared, told } = await followedAndFresh()
+    await shared.take(shared.room.leave(userId))
+    told.devices = { B: deviceKeys(userId, 'B') }
+    expect(await devicesOf(userId)).toEqual(['B'])
+    told.devices = { C: deviceKeys(userId, 'C') }
+    told.streamId = 30
+    await shared.take(shared.room.join(userId))
+    expect(await devicesOf(userId)).toEqual(['C'])
+    await fresh(userId)
+    remote.asked.length = 0
+    expect(await devicesOf(userId)).toEqual(['C'])
+    expect(asked(userId)).toEqual([])
+  })
+
   it('a user who comes into a room is named to those who are there', async () => {
     const { shared } = await followed()
     const since = await mia.syncToken()
