@@ -30,9 +30,10 @@ beforeAll(async () => {
 })
 
 describe('the clean-up worker', () => {
-  it('deletes transaction ids after a day, claimed keys after a week, sessions that have ended', async () => {
+  it('deletes transaction ids after a day, claimed keys and ids of messages after a week, sessions that have ended', async () => {
     await sql`insert into client_transaction values (${device}, '\\x01', 'a', 1, 1, ${start})`.execute(db)
     await sql`insert into to_device_transaction values (${device}, '\\x01', ${start})`.execute(db)
+    await sql`insert into received_message values ('two.example', 'a', ${start})`.execute(db)
     await sql`insert into one_time_key (device, algorithm, key_id, body, claimed_ts)
       values (${device}, 'x', 'claimed', '""', ${start}), (${device}, 'x', 'unclaimed', '""', null)`.execute(db)
     await sql`insert into interactive_auth_session values ('s', 'op', '{}', null, ${start})`.execute(db)
@@ -41,7 +42,7 @@ describe('the clean-up worker', () => {
     expect(await round(start + 1)).toBe(1)
     expect(await count('interactive_auth_session')).toBe(0)
     expect(await round(start + DAY + 1)).toBe(2)
-    expect(await round(start + 7 * DAY + 1)).toBe(1)
+    expect(await round(start + 7 * DAY + 1)).toBe(2)
     expect(await count('one_time_key')).toBe(1)
   })
 
