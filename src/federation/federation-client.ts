@@ -26,17 +26,17 @@ export class FederationClient implements Remote {
 
   async request(destination: string, request: RemoteRequest, signal?: AbortSignal): Promise<string> {
     const answer = await this.#answer(destination, request, 'signed', signal)
-    return orUnreachable(destination, signal, () => textOf(answer.body))
+    return orUnreachable(destination, () => textOf(answer.body))
   }
 
   async unsigned(destination: string, request: RemoteRequest, signal?: AbortSignal): Promise<string> {
     const answer = await this.#answer(destination, request, 'unsigned', signal)
-    return orUnreachable(destination, signal, () => textOf(answer.body))
+    return orUnreachable(destination, () => textOf(answer.body))
   }
 
   async stream(destination: string, request: RemoteRequest, signal?: AbortSignal): Promise<Readable> {
     const { body } = await this.#answer(destination, request, 'signed', signal)
-    return failingAs(body, (cause) => unreachable(destination, signal, cause))
+    return failingAs(body, (cause) => unreachable(destination, cause))
   }
 
   /** Requests under way fail. */
@@ -51,7 +51,7 @@ export class FederationClient implements Remote {
     how: 'signed' | 'unsigned',
     signal: AbortSignal | undefined,
   ): Promise<Answer> {
-    const answer = await orUnreachable(destination, signal, () => this.#ask(destination, request, how, signal))
+    const answer = await orUnreachable(destination, () => this.#ask(destination, request, how, signal))
     if (answer.status === 200) return answer
     throw await remoteError(destination, answer)
   }
@@ -83,22 +83,17 @@ export class FederationClient implements Remote {
   }
 }
 
-/** Whoever gave up hears the reason they gave; everything else that went wrong means that there is no answer. */
-function unreachable(destination: string, signal: AbortSignal | undefined, cause: unknown): Error {
-  if (signal?.aborted === true && signal.reason instanceof Error) return signal.reason
+/** Also when the caller gave up: `cause` is the reason of the caller's signal. */
+function unreachable(destination: string, cause: unknown): Error {
   if (cause instanceof Unreachable) return cause
   return new Unreachable(destination, cause instanceof Error ? cause.message : String(cause), { cause })
 }
 
-async function orUnreachable<T>(
-  destination: string,
-  signal: AbortSignal | undefined,
-  of: () => Promise<T>,
-): Promise<T> {
+async function orUnreachable<T>(destination: string, of: () => Promise<T>): Promise<T> {
   try {
     return await of()
   } catch (cause) {
-    throw unreachable(destination, signal, cause)
+    throw unreachable(destination, cause)
   }
 }
 
@@ -120,7 +115,7 @@ async function within<T>(ms: number, signal: AbortSignal | undefined, task: Prom
   let giveUp = () => {}
   const over = new Promise<never>((_resolve, reject) => {
     const timer = setTimeout(() => reject(new Error(`was not found within ${ms} ms`)), ms)
-    const onAbort = () => reject(new Error('the request was given up'))
+    const onAbort = () => reject(signal?.reason as Error)
     signal?.addEventListener('abort', onAbort)
     giveUp = () => {
       clearTimeout(timer)

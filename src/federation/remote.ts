@@ -43,7 +43,7 @@ export class RemoteError extends Error {
   }
 }
 
-/** No answer was had: not found, refused, too slow, too large, not allowed, or malformed. */
+/** No answer was had: not found, refused, too slow, too large, not allowed, malformed, or given up by the caller's signal. */
 export class Unreachable extends Error {
   override readonly name = 'Unreachable'
   constructor(

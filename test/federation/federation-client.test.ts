@@ -13,6 +13,7 @@ import { FederationClient } from '../../src/federation/federation-client.js'
 import { OutboundHttp, textOf } from '../../src/federation/outbound-http.js'
 import { type RemoteError, Unreachable } from '../../src/federation/remote.js'
 import { TestAuthority } from '../support/certificates.js'
+import { eventually } from '../support/eventually.js'
 import { HttpsServer, json, type Asked } from '../support/https-server.js'
 
 const authority = new TestAuthority()
@@ -119,7 +120,7 @@ describe('a request', () => {
     const controller = new AbortController()
     const given = failure(client.request('b.example', { method: 'GET', path }, controller.signal))
     controller.abort(reason)
-    expect(await given).toBe(reason)
+    expect(await given).toMatchObject({ name: 'Unreachable', cause: reason })
   })
 })
 
@@ -182,6 +183,18 @@ describe('no answer', () => {
     const error = await failure(client.request(`b.example:${port}`, { method: 'GET', path }))
     expect(error).toMatchObject({ name: 'Unreachable', destination: `b.example:${port}` })
     expect(error.message).toMatch(/ECONNREFUSED/)
+  })
+
+  it('is what whoever gave up gets, with the reason they gave', async () => {
+    server.script = (_asked, response) => void response.writeHead(200).write('{"a":')
+    const controller = new AbortController()
+    const given = failure(client.request(destination, { method: 'GET', path }, controller.signal))
+    await eventually('the server is asked', () => server.asked.length === 1)
+    controller.abort()
+    expect(await given).toMatchObject({ name: 'Unreachable', cause: controller.signal.reason as Error })
+    const late = failure(client.stream(destination, { method: 'GET', path }, controller.signal))
+    expect(await late).toMatchObject({ name: 'Unreachable', cause: controller.signal.reason as Error })
+    expect(server.asked).toHaveLength(1)
   })
 
   it('is what breaks off, is too large, or is late, also when it began well', async () => {
