@@ -55,6 +55,7 @@ class Tally {
   refused = 0
   rejected = 0
   softFailed = 0
+  torn = 0
   merges = 0
   private readonly started = performance.now()
 
@@ -69,18 +70,19 @@ class Tally {
     this.rejected += report.outcome.rejected
     this.softFailed += report.outcome.softFailed
     this.merges += report.outcome.merges
+    if (report.outcome.torn) this.torn++
   }
 
   get result() {
-    const { version, rooms, disagreed, events, refused, rejected, softFailed, merges, started } = this
+    const { version, rooms, disagreed, torn, events, refused, rejected, softFailed, merges, started } = this
     const seconds = Math.round((performance.now() - started) / 100) / 10
-    return { version, rooms, disagreed, events, refused, rejected, soft_failed: softFailed, merges, seconds }
+    return { version, rooms, disagreed, torn, events, refused, rejected, soft_failed: softFailed, merges, seconds }
   }
 
   toString(): string {
-    const { version, rooms, disagreed, events, rejected, soft_failed, merges, seconds } = this.result
+    const { version, rooms, disagreed, torn, events, rejected, soft_failed, merges, seconds } = this.result
     const fates = `${rejected} rejected, ${soft_failed} soft-failed, ${merges} merges`
-    return `version ${version}: ${rooms} rooms, ${disagreed} disagreed; ${events} events, ${fates}; ${seconds} s`
+    return `version ${version}: ${rooms} rooms, ${disagreed} disagreed, ${torn} torn; ${events} events, ${fates}; ${seconds} s`
   }
 }
 

@@ -32,15 +32,27 @@ interface View {
   readonly events: ReadonlyMap<string, Held>
 }
 
-/** `rules`: also hold every event against the naive resolver. */
+export interface Compared {
+  /** Whether extremities and current states, too. */
+  readonly ends: boolean
+  /** Given: every event is also held against the naive resolver. */
+  readonly oracle: RoomVersionRules | undefined
+}
+
 export async function compare(
   servers: readonly SimulatedServer[],
   wires: readonly WireEvent[],
-  rules: RoomVersionRules | undefined,
+  { ends, oracle }: Compared,
 ): Promise<Comparison> {
   const [first, ...others] = await Promise.all(servers.map(viewOf))
-  const differences = others.flatMap((other) => differencesOf(first!, other, wires))
-  if (rules !== undefined) differences.push(...differencesOf(first!, judgedView(rules, wires, first!), wires))
+  const differences = others.flatMap((other) => [
+    ...(ends ? differencesOfEnds(first!, other) : []),
+    ...differencesOf(first!, other, wires),
+  ])
+  if (oracle !== undefined) {
+    const judged = judgedView(oracle, wires, first!)
+    differences.push(...differencesOfEnds(first!, judged), ...differencesOf(first!, judged, wires))
+  }
   const fates = [...first!.events.values()].map(({ fate }) => fate)
   return {
     differences,
@@ -86,7 +98,7 @@ async function viewOf(server: SimulatedServer): Promise<View> {
   }
 }
 
-function differencesOf(left: View, right: View, wires: readonly WireEvent[]): string[] {
+function differencesOfEnds(left: View, right: View): string[] {
   const pair = `${left.name} and ${right.name}`
   const differences: string[] = []
   if (!areSame(left.extremities, right.extremities)) {
@@ -95,6 +107,12 @@ function differencesOf(left: View, right: View, wires: readonly WireEvent[]): st
   if (!areSame(left.state, right.state)) {
     differences.push(`${pair} have other current states: ${showDifference(left.state, right.state)}`)
   }
+  return differences
+}
+
+function differencesOf(left: View, right: View, wires: readonly WireEvent[]): string[] {
+  const pair = `${left.name} and ${right.name}`
+  const differences: string[] = []
   for (const { event } of wires) {
     const difference = differenceOf(left.events.get(event.eventId), right.events.get(event.eventId))
     if (difference !== undefined) differences.push(`${pair}: ${event.type} ${event.eventId} ${difference}`)
