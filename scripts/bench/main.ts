@@ -5,6 +5,7 @@ import { run, type RunOptions } from './run.js'
 import type { Scenario } from './scenario.js'
 import { fanOut, type FanOutOptions } from './scenarios/fan-out.js'
 import { idle, type IdleOptions } from './scenarios/idle.js'
+import { inbound, type InboundOptions } from './scenarios/inbound.js'
 import { initialSync, type InitialSyncOptions } from './scenarios/initial-sync.js'
 import { joinStorm, type JoinStormOptions } from './scenarios/join-storm.js'
 import { largeRoomsScenario, type LargeRoomsOptions } from './scenarios/large-rooms.js'
@@ -63,6 +64,11 @@ const program = new Command('bench')
       .addOption(number('--body-bytes <n>', 'length of the message text', 400, 1, 30_000))
       .option('--no-sync', 'the senders do not sync')
       .option('--floor', 'also measure what the machine allows (needs a --database-url)', false),
+  )
+  .addCommand(
+    scenarioCommand<InboundOptions>(inbound, 'events of other servers, straight into rooms; needs no --target')
+      .addOption(number('--rooms <n>', 'rooms they are spread over, beside one alone', 100, 1, 5000))
+      .addOption(number('--events <n>', 'events of a round', 5000, 1, 1_000_000)),
   )
   .addCommand(
     scenarioCommand<FanOutOptions>(fanOut, 'send until all members have it from /sync').addOption(

@@ -18,7 +18,7 @@ export async function run<Options extends object>(
   options: Options & RunOptions,
 ): Promise<void> {
   const startedAt = new Date()
-  const targets = await resolveTargets(options)
+  const targets = scenario.needsNoTarget === true ? [] : await resolveTargets(options)
   const progress = new Progress()
   const ending = new Ending(options.maxMinutes)
   const populations = new Map(

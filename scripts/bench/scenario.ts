@@ -32,6 +32,8 @@ export interface Column {
 export interface Scenario<Options> {
   readonly name: string
   readonly columns: readonly Column[]
+  /** It measures the engine and no homeserver. */
+  readonly needsNoTarget?: boolean
   prepare(bench: Bench<Options>): Promise<Subject[]>
   /** Figures that compare subjects, added to the medians; by default none. `base` is the first subject. */
   compare?(measured: Measured, all: readonly Measured[]): Figures

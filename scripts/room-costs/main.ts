@@ -3,20 +3,17 @@
  * tests, without HTTP.
  *
  *     npm run room-costs                   all of it
- *     npm run room-costs -- inbound        only what the name begins with
+ *     npm run room-costs -- storage        only what the name begins with
  */
 import { loadavg } from 'node:os'
 import { makeDatabase } from '../../test/support/make-database.js'
 import { testRooms } from '../../test/support/rooms.js'
 import { startTestPostgres } from '../../test/support/test-cluster.js'
-import { inboundManyRooms, inboundOneRoom } from './inbound.js'
 import { healing, largeRoom, manyConflicts } from './resolution.js'
 import { forkAndMerge } from './storage.js'
 import type { Costs } from './costs.js'
 
 const measurements: Readonly<Record<string, (costs: Costs) => Promise<string>>> = {
-  'inbound: one room': inboundOneRoom,
-  'inbound: 100 rooms': inboundManyRooms,
   'resolution: two branches of 1,000 conflicts': manyConflicts,
   'resolution: two branches of 1,000 events as they come': healing,
   'resolution: 100 conflicts among 50,000 members': largeRoom,

@@ -14,10 +14,10 @@ export const TEMPLATE = 'hearth_template'
 export const SOCKET_VARIABLE = 'HEARTH_TEST_POSTGRES'
 
 /**
- * One Postgres for all test files of a run, in a temporary folder. It forgoes what makes it durable, which tests of
- * durability do not use (they start one of their own).
+ * One Postgres for all test files of a run, in a temporary folder. Unless it is asked for, it forgoes what makes it durable,
+ * which tests of durability do not use (they start one of their own).
  */
-export async function startTestPostgres(): Promise<{ stop(): Promise<void> }> {
+export async function startTestPostgres({ durable = false } = {}): Promise<{ stop(): Promise<void> }> {
   const dataFolder = realpathSync(mkdtempSync(join(tmpdir(), 'hearth-test-')))
   chmodSync(dataFolder, 0o711) // as root, Postgres runs as another user
   watchOver(dataFolder)
@@ -25,7 +25,10 @@ export async function startTestPostgres(): Promise<{ stop(): Promise<void> }> {
     dataFolder,
     searchPath: process.env.PATH ?? '',
     log: silentLogger,
-    settings: { fsync: 'off', full_page_writes: 'off', max_connections: '200', shared_buffers: '64MB' },
+    settings: {
+      ...(durable ? {} : { fsync: 'off', full_page_writes: 'off' }),
+      ...{ max_connections: '200', shared_buffers: '64MB' },
+    },
   })
   await makeTemplate(postgres.socketFolder)
   process.env[SOCKET_VARIABLE] = postgres.socketFolder
