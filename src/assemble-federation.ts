@@ -72,6 +72,7 @@ export function assembleFederation(parts: FederationParts): Federation {
   const ownKeys = new OwnKeys({ db, now, serverName, signingKey })
   const peers = new FederationPeers(remote, serverKeys)
   const inbound = new Inbound({ db, stores, rooms, peers, acls, serverName, logger })
+  rooms.policies = inbound.deps.policies
   const sender = new FederationSender({ db, stores, serverName, remote, logger, random: anyFraction })
   const edus = new IncomingEdus({ db, stores, rooms, acls, writer, typing, deviceLists, serverName, logger, now })
   const queries = new RemoteQueries({ remote, rooms })

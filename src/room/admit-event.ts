@@ -214,6 +214,7 @@ function moved(
       stateChange: state === before.head.state ? undefined : { before: before.head.state, after: state },
       memberships: effects.memberships,
       highlights: attention?.highlights ?? [],
+      transaction: arrival.transaction,
       redaction,
       received: {
         promoted: context.held(arrival.event.eventId) !== undefined,

@@ -5,6 +5,7 @@
 import type { RoomEvent } from '../protocol/room-event.js'
 import type { EventNumber, Position } from '../protocol/numbers.js'
 import type { Verdict } from '../protocol/verdict.js'
+import type { ClientTransaction } from '../store/log-writer.js'
 import type { StoredEvent } from '../store/stored-event.js'
 
 export interface Arrival {
@@ -36,8 +37,13 @@ export interface Arrival {
   readonly attempts?: number
   /** The row of `staged_pdu` that is deleted in the same transaction. */
   readonly staged?: number
-  /** Its server handed it to this one to be sent to the others in the room: by send_join and its kin. */
+  /**
+   * It is for this server to send it to the others in the room: its server handed it to us, by send_join and its kin, or it
+   * is an event of ours that came back signed.
+   */
   readonly isRelayed?: boolean
+  /** Of an event of ours that came back signed. */
+  readonly transaction?: ClientTransaction
 }
 
 export type Received =

@@ -270,7 +270,11 @@ export class Room implements RoomLane {
     if (entry.change === undefined) return { kind: 'known', event: this.alreadyHeld(entry)! }
     await entry.done.finally(() => this.forget(entry))
     if (entry.duplicateOf === undefined) return { kind: 'stored', event: entry.events[0]!.stored }
-    return { kind: 'known', event: this.alreadyHeld(entry)! }
+    return { kind: 'known', event: this.alreadyHeld(entry) ?? (await this.stored(entry.duplicateOf)) }
+  }
+
+  private async stored(number: EventNumber): Promise<StoredEvent> {
+    return (await this.deps.stores.events.events(this.room, [number])).get(number)!
   }
 
   private takeIn(entry: ArrivalEntry): void {

@@ -6,7 +6,7 @@ import { hash } from 'node:crypto'
 import { canonicalJson } from '../protocol/canonical-json.js'
 import { ownString, type JsonObject } from '../protocol/json.js'
 import { forbidden, MatrixError, notFound } from '../protocol/matrix-error.js'
-import type { DeviceNumber, EventNumber, RoomNumber } from '../protocol/numbers.js'
+import type { DeviceNumber, EventNumber, RoomNumber, StateReference } from '../protocol/numbers.js'
 import { rulesOf } from '../protocol/room-versions.js'
 import type { ClientTransaction, RoomSummary } from '../store/log-writer.js'
 import type { Membership } from '../store/facts.js'
@@ -19,8 +19,13 @@ import type { StoredEvent } from '../store/stored-event.js'
 import { HeadMoved, type Arrival, type Received } from './arrival.js'
 import { emptyHead, type BuildingHead } from './build-event.js'
 import type { Draft } from './draft.js'
+import type { PolicyServer, PolicyServers } from './inbound/policy.js'
+import type { KnownRoom } from './known-room.js'
+import { proposeEvent } from './proposed-event.js'
 import { Room, type PendingState, type RoomDeps } from './room.js'
 import { emptySummary } from './summary.js'
+
+export type Policies = Pick<PolicyServers, 'of' | 'check'>
 
 export interface Transaction {
   readonly device: DeviceNumber
@@ -34,6 +39,11 @@ export class Rooms {
   private readonly rooms: OneObjectCache<RoomNumber, Room>
   /** Sends under way by their transaction: a retry that comes meanwhile waits for the same event. */
   private readonly sending = new Map<string, Promise<StoredEvent>>()
+
+  /** Who asks policy servers for their signatures: set where other servers can be asked. */
+  policies: Policies | undefined
+  /** The states in which rooms were found to use none: most rooms, and every send asks. */
+  private readonly unpoliced = new WeakMap<Room, StateReference>()
 
   constructor(readonly deps: RoomDeps) {
     // A room with its packer, its view and its head; the events it points to are shared with the cache of events.
@@ -137,8 +147,52 @@ export class Rooms {
   ): Promise<readonly StoredEvent[]> {
     const unchanged = drafts.length === 1 ? await this.unchangedState(name, drafts[0]!) : undefined
     if (unchanged !== undefined) return [unchanged]
-    const result = await this.room(name).append(drafts, check)
+    const room = this.room(name)
+    const policy = this.isUnpoliced(room) ? undefined : await this.policyOf(name, room)
+    if (policy !== undefined) return this.sendSigned(name, policy, drafts, check)
+    const result = await room.append(drafts, check)
     return 'duplicateOf' in result ? [await this.event(name, result.duplicateOf)] : result
+  }
+
+  private isUnpoliced(room: Room): boolean {
+    const state = room.committedHead?.head.state
+    return this.policies === undefined || (state !== undefined && this.unpoliced.get(room) === state)
+  }
+
+  private async policyOf(name: RoomName, room: Room): Promise<PolicyServer | undefined> {
+    const { state } = (await room.current()).head
+    const policy = await this.policies!.of(name as KnownRoom)
+    if (policy === undefined) this.unpoliced.set(room, state)
+    return policy
+  }
+
+  /**
+   * "the homeserver MUST request a signature from the Policy Server before sending the event": it is made on the committed
+   * head, goes out, and comes back as an event like those of others. https://spec.matrix.org/v1.19/server-server-api/#policy-servers
+   */
+  private async sendSigned(
+    name: RoomName,
+    policy: PolicyServer,
+    drafts: readonly Draft[],
+    check: ((state: PendingState) => void) | undefined,
+  ): Promise<readonly StoredEvent[]> {
+    const sent: StoredEvent[] = []
+    for (const draft of drafts) {
+      const made = draft.transaction && (await this.madeBy(draft.transaction))
+      if (made !== undefined) {
+        sent.push(await this.event(name, made))
+        continue
+      }
+      const proposed = await proposeEvent(this, name as KnownRoom, draft, check)
+      const { verdict, pdu } = await this.policies!.check(policy, (name as KnownRoom).rules, proposed.pdu)
+      if (!verdict.allowed) throw forbidden(`The policy server of the room does not allow this: ${verdict.reason}`)
+      const { transaction } = draft
+      const arrival: Arrival = { event: pdu.event, text: pdu.text, kind: 'live', isRelayed: true, transaction }
+      const { event } = await this.receive(name, arrival)
+      if (event.fate !== 'accepted') throw forbidden(`The room does not take the event: ${event.reason}`)
+      sent.push(event)
+    }
+    return sent
   }
 
   /**

@@ -246,7 +246,11 @@ export class RemoteMemberships {
       const text = await sendInvite(remote, server, name, pdu, { event: json, told })
       const signed = await this.countersigned(server, name.rules, pdu, text)
       if (!hasSignatureOf(signed, server)) throw new Unreachable(server, 'it did not sign the invite')
-      const how = { kind: 'live', policy: (await checkPolicy(inbound, name, signed)).policy } as const
+      const how = {
+        kind: 'live',
+        isRelayed: true,
+        policy: (await checkPolicy(inbound, name, signed)).policy,
+      } as const
       const { event } = await receive(inbound, name, { pdu: signed, how })
       if (event.fate !== 'accepted') throw forbidden(`The room does not take the invite: ${event.reason}`)
       return event

@@ -1,0 +1,73 @@
+import { afterAll, beforeEach, describe, expect, it } from '@jest/globals'
+import type { DeviceNumber } from '../../src/protocol/numbers.js'
+import { allow, reject, type Verdict } from '../../src/protocol/verdict.js'
+import { withSignature } from '../../src/room/inbound/signatures.js'
+import type { KnownRoom } from '../../src/room/known-room.js'
+import { testDatabase } from '../support/postgres.js'
+import { testRoom, testRooms, user } from '../support/rooms.js'
+
+const database = await testDatabase()
+const engine = await testRooms(database)
+afterAll(() => engine.close())
+const { rooms } = engine
+const alice = user('alice')
+
+let verdict: Verdict = allow
+let asked: string[] = []
+const policy = { name: 'policy.example', key: new Uint8Array(32) }
+beforeEach(() => {
+  verdict = allow
+  asked = []
+  rooms.policies = {
+    of: async (name) => ((await rooms.currentState(name, 'm.room.policy', '')) === undefined ? undefined : policy),
+    check: async (_policy, rules, pdu) => {
+      asked.push(pdu.event.type)
+      return { verdict, pdu: withSignature(rules, pdu, policy.name, 'ed25519:policy_server', 'c2lnbmF0dXJl') }
+    },
+  }
+})
+
+const policed = async (): Promise<KnownRoom> => {
+  const name = (await testRoom(engine, alice)) as KnownRoom
+  await rooms.send(name, { type: 'm.room.policy', stateKey: '', sender: alice, content: { via: 'policy.example' } })
+  return name
+}
+const message = (body: string) => ({ type: 'm.room.message', sender: alice, content: { body } })
+
+describe('a room with a policy server', () => {
+  it('has our events with its signature, each built on the one before', async () => {
+    const name = await policed()
+    const first = await rooms.send(name, message('one'))
+    const second = await rooms.send(name, message('two'))
+    expect(first.event.pdu.signatures).toMatchObject({
+      'policy.example': { 'ed25519:policy_server': 'c2lnbmF0dXJl' },
+      'hearth.test': expect.anything(),
+    })
+    expect(second.event.prevEvents).toEqual([first.event.eventId])
+    expect(asked).toEqual(['m.room.message', 'm.room.message'])
+  })
+
+  it('has none that it refuses', async () => {
+    const name = await policed()
+    verdict = reject('no')
+    const before = (await rooms.head(name)).head.forwardExtremities
+    await expect(rooms.send(name, message('spam'))).rejects.toMatchObject({ errcode: 'M_FORBIDDEN' })
+    expect((await rooms.head(name)).head.forwardExtremities).toEqual(before)
+  })
+
+  it('gets a message once, however often its client sends it', async () => {
+    const name = await policed()
+    const transaction = { device: 1 as DeviceNumber, endpoint: 'send', transactionId: 'a' }
+    const first = await rooms.send(name, message('once'), transaction)
+    const again = await rooms.send(name, message('once'), transaction)
+    expect(again.event.eventId).toBe(first.event.eventId)
+    expect(asked.length).toBe(1)
+  })
+
+  it('is asked no more when it is none any more', async () => {
+    const name = await policed()
+    rooms.policies = { ...rooms.policies!, of: async () => undefined }
+    await rooms.send(name, message('free'))
+    expect(asked).toEqual([])
+  })
+})
