@@ -1,0 +1,106 @@
+/**
+ * `npm run interop`: a Hearth and a real Synapse share rooms, both ways round, and are compared event by event.
+ *
+ *     SYNAPSE_PYTHON=venv/bin/python npm run interop
+ *     npm run interop -- --only knock --logs data/interop
+ *
+ * Ends with 0 where there is no Synapse (synapse.ts says how to install one), and with 1 when a scenario did not pass.
+ */
+import { cpSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Command } from 'commander'
+import { TestAuthority } from '../../test/support/certificates.js'
+import { startTestPostgres } from '../../test/support/test-cluster.js'
+import { Progress } from '../bench/progress.js'
+import { startHearth } from './hearth.js'
+import { type Outcome, playBothWays } from './run.js'
+import { scenarios } from './scenarios/all.js'
+import type { Surroundings } from './server.js'
+import { findSynapse, type InstalledSynapse, startSynapse } from './synapse.js'
+
+interface Options {
+  readonly only?: string
+  readonly json: boolean
+  readonly logs?: string
+  readonly minutes: string
+}
+
+const options = new Command('interop')
+  .description('A Hearth and a real Synapse share rooms, both ways round, and are compared event by event')
+  .option('--only <text>', 'the scenarios with this text in their name')
+  .option('--minutes <n>', 'begin no scenario after this time', '30')
+  .option('--logs <folder>', 'where the logs of the servers are kept')
+  .option('--json', 'print the outcomes as JSON', false)
+  .parse()
+  .opts<Options>()
+
+const installed = findSynapse()
+if (typeof installed === 'string') console.error(`interop: left out: ${installed}`)
+else await withServers(installed)
+
+async function withServers(installed: InstalledSynapse): Promise<void> {
+  const folder = realpathSync(mkdtempSync(join(tmpdir(), 'hearth-interop-')))
+  const postgres = await startTestPostgres()
+  try {
+    const surroundings = { folder, tls: certificates(folder) }
+    const servers = await Promise.allSettled([startHearth(surroundings), startSynapse(installed, surroundings)])
+    try {
+      const [hearth, synapse] = servers.map((server) => {
+        if (server.status === 'rejected') throw server.reason as Error
+        return server.value
+      })
+      report(installed, await playAll(hearth!, synapse!))
+    } finally {
+      await Promise.all(servers.map(async (server) => server.status === 'fulfilled' && server.value.stop()))
+    }
+  } finally {
+    await postgres.stop()
+    if (options.logs !== undefined) keepLogs(folder, options.logs)
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+function certificates(folder: string): Surroundings['tls'] {
+  const authority = new TestAuthority()
+  const { cert, key } = authority.issue('localhost', '127.0.0.1')
+  const files = { ca: join(folder, 'ca.pem'), cert: join(folder, 'cert.pem'), key: join(folder, 'key.pem') }
+  writeFileSync(files.ca, authority.cert)
+  writeFileSync(files.cert, cert)
+  writeFileSync(files.key, key)
+  return files
+}
+
+async function playAll(...servers: Parameters<typeof playBothWays> extends [unknown, ...infer S] ? S : never) {
+  const progress = new Progress()
+  const until = performance.now() + Number(options.minutes) * 60_000
+  const outcomes: Outcome[] = []
+  for (const scenario of scenarios.filter(({ name }) => name.includes(options.only ?? ''))) {
+    if (performance.now() > until) break
+    progress.show(scenario.name)
+    for await (const outcome of playBothWays(scenario, ...servers)) {
+      outcomes.push(outcome)
+      progress.clear()
+      if (!options.json) tell(outcome)
+    }
+  }
+  return outcomes
+}
+
+function tell({ scenario, home, result, details, seconds }: Outcome): void {
+  console.log(`${result.padEnd(9)} ${home.padEnd(8)} ${scenario} (${seconds} s)`)
+  for (const detail of details) console.log(`            ${detail}`)
+}
+
+function report({ version }: InstalledSynapse, outcomes: readonly Outcome[]): void {
+  const passed = outcomes.filter(({ result }) => result === 'passed').length
+  const other = outcomes.filter(({ result }) => result !== 'passed' && result !== 'left out').length
+  if (options.json) console.log(JSON.stringify({ synapse: version, outcomes }))
+  else console.log(`with Synapse ${version}: ${passed} passed, ${other} did not`)
+  if (other > 0) process.exitCode = 1
+}
+
+function keepLogs(folder: string, logs: string): void {
+  mkdirSync(logs, { recursive: true })
+  for (const name of ['hearth.log', 'synapse.log']) cpSync(join(folder, name), join(logs, name))
+}

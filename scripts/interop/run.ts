@@ -1,0 +1,71 @@
+import type { Server } from './server.js'
+import { compareRoom } from './compare.js'
+import { type Scenario, Stage } from './scenario.js'
+
+export interface Outcome {
+  readonly scenario: string
+  readonly home: Server['kind']
+  /** `differs`: all was done, and the servers do not hold the same room. */
+  readonly result: 'passed' | 'failed' | 'differs' | 'left out'
+  readonly details: readonly string[]
+  readonly seconds: number
+}
+
+const SCENARIO_MS = 240_000
+
+/** Plays the scenario with either server at home. */
+export async function* playBothWays(scenario: Scenario, hearth: Server, synapse: Server): AsyncGenerator<Outcome> {
+  for (const [home, away] of [
+    [hearth, synapse],
+    [synapse, hearth],
+  ] as const) {
+    const started = performance.now()
+    const result = await playOrTell(scenario, home, away)
+    const seconds = Math.round((performance.now() - started) / 100) / 10
+    yield { scenario: scenario.name, home: home.kind, ...result, seconds }
+  }
+}
+
+async function playOrTell(
+  scenario: Scenario,
+  home: Server,
+  away: Server,
+): Promise<Pick<Outcome, 'result' | 'details'>> {
+  const hearthIs = home.kind === 'Hearth' ? 'home' : 'away'
+  const { leftOut } = scenario
+  if (leftOut?.hearthIs === hearthIs || leftOut?.hearthIs === 'either') {
+    return { result: 'left out', details: [leftOut.because] }
+  }
+  try {
+    const differences = await inTime(play(scenario, home, away))
+    return { result: differences.length === 0 ? 'passed' : 'differs', details: differences }
+  } catch (error) {
+    return { result: 'failed', details: [(error as Error).message] }
+  } finally {
+    await Promise.all([home.link.mend(), away.link.mend()])
+  }
+}
+
+async function play(scenario: Scenario, home: Server, away: Server): Promise<string[]> {
+  const [alice, bob] = await Promise.all([home.user(), away.user()])
+  const stage = new Stage(home, away, alice, bob)
+  await scenario.play(stage)
+  const differences: string[] = []
+  for (const roomId of stage.rooms) {
+    const found = await compareRoom(roomId, { server: home, user: alice }, { server: away, user: bob })
+    differences.push(...found.map((difference) => `${roomId}: ${difference}`))
+  }
+  return differences
+}
+
+async function inTime<T>(playing: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`it takes longer than ${SCENARIO_MS / 1_000} s`)), SCENARIO_MS)
+  })
+  try {
+    return await Promise.race([playing, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}

@@ -1,0 +1,17 @@
+import type { Scenario } from '../scenario.js'
+import { directory } from './directory.js'
+import { ephemerals } from './ephemeral.js'
+import { membership } from './membership.js'
+import { messages } from './messages.js'
+import { partitions } from './partitions.js'
+import { versions } from './versions.js'
+
+/** From the plain to the contrived. */
+export const scenarios: readonly Scenario[] = [
+  ...membership,
+  ...messages,
+  ...directory,
+  ...ephemerals,
+  ...versions,
+  ...partitions,
+]

@@ -1,0 +1,218 @@
+import { randomBytes } from 'node:crypto'
+import type { TestUser } from '../../../test/support/test-user.js'
+import { inSync, reads, roomPath, same, sees, soon, v3 } from '../actions.js'
+import type { Scenario } from '../scenario.js'
+
+/* eslint-disable @typescript-eslint/no-explicit-any -- answers of every shape are looked into */
+
+async function ephemeral(user: TestUser, roomId: string, type: string): Promise<any> {
+  const { rooms } = await user.sync()
+  return rooms?.join?.[roomId]?.ephemeral?.events?.find((event: { type: string }) => event.type === type)?.content
+}
+
+const typing = async (user: TestUser, roomId: string): Promise<string[]> =>
+  (await ephemeral(user, roomId, 'm.typing'))?.user_ids ?? []
+
+function keysOf({ userId, deviceId }: TestUser): object {
+  const key = () => randomBytes(32).toString('base64').slice(0, 43)
+  const signatures = { [userId]: { [`ed25519:${deviceId}`]: randomBytes(64).toString('base64').slice(0, 86) } }
+  return {
+    device_keys: {
+      user_id: userId,
+      device_id: deviceId,
+      algorithms: ['m.olm.v1.curve25519-aes-sha2', 'm.megolm.v1.aes-sha2'],
+      keys: { [`ed25519:${deviceId}`]: key(), [`curve25519:${deviceId}`]: key() },
+      signatures,
+    },
+    one_time_keys: { 'signed_curve25519:AAAA': { key: key(), signatures } },
+    fallback_keys: { 'signed_curve25519:FALL': { key: key(), fallback: true, signatures } },
+  }
+}
+
+const query = (user: TestUser, of: TestUser): Promise<any> =>
+  user.ok('POST', `${v3}/keys/query`, { device_keys: { [of.userId]: [] } })
+
+const devicesOf = async (user: TestUser, of: TestUser): Promise<Record<string, any>> =>
+  (await query(user, of)).device_keys?.[of.userId] ?? {}
+
+export const ephemerals: readonly Scenario[] = [
+  {
+    name: 'typing, and no longer',
+    async play(stage) {
+      const roomId = await stage.shared()
+      for (const [one, other] of [
+        [stage.alice, stage.bob],
+        [stage.bob, stage.alice],
+      ] as const) {
+        const path = roomPath(roomId, 'typing', one.userId)
+        await one.ok('PUT', path, { typing: true, timeout: 30_000 })
+        await soon('the other sees it', async () => (await typing(other, roomId)).includes(one.userId))
+        await one.ok('PUT', path, { typing: false })
+        await soon('the other sees the end', async () => !(await typing(other, roomId)).includes(one.userId))
+      }
+    },
+  },
+  {
+    name: 'receipts, also in threads, and private ones stay private',
+    async play(stage) {
+      const { alice, bob } = stage
+      const roomId = await stage.shared()
+      const [first, second] = [await alice.say(roomId, 'first'), await alice.say(roomId, 'second')]
+      await reads(bob, roomId, 'second')
+      await bob.ok('POST', roomPath(roomId, 'receipt', 'm.read.private', second), {})
+      await bob.ok('POST', roomPath(roomId, 'receipt', 'm.read', first), {})
+      const receipt = async (eventId: string, type: string) =>
+        (await ephemeral(alice, roomId, 'm.receipt'))?.[eventId]?.[type]?.[bob.userId]
+      await soon('alice sees the receipt', () => receipt(first, 'm.read'))
+      await bob.ok('POST', roomPath(roomId, 'receipt', 'm.read', second), { thread_id: 'main' })
+      const { thread_id } = await soon('alice sees the one in the thread', () => receipt(second, 'm.read'))
+      same('thread', thread_id, 'main')
+      same('the private one', await receipt(second, 'm.read.private'), undefined)
+    },
+  },
+  {
+    name: 'presence',
+    leftOut: { hearthIs: 'either', because: 'Hearth has no presence' },
+    async play() {},
+  },
+  {
+    name: 'device keys, one-time keys and fallback keys',
+    async play(stage) {
+      await stage.shared()
+      for (const [one, other] of [
+        [stage.alice, stage.bob],
+        [stage.bob, stage.alice],
+      ] as const) {
+        await one.ok('POST', `${v3}/keys/upload`, keysOf(one))
+        await soon('the device is seen', async () => (await devicesOf(other, one))[one.deviceId])
+        const claim = () =>
+          other.ok('POST', `${v3}/keys/claim`, {
+            one_time_keys: { [one.userId]: { [one.deviceId]: 'signed_curve25519' } },
+          })
+        const idOf = async () => Object.keys((await claim()).one_time_keys[one.userId]?.[one.deviceId] ?? {})
+        same('first claim', await idOf(), ['signed_curve25519:AAAA'])
+        same('second claim', await idOf(), ['signed_curve25519:FALL'])
+      }
+    },
+  },
+  {
+    name: 'device lists: a new device, its name, and its end',
+    async play(stage) {
+      const roomId = await stage.shared()
+      for (const [one, other, server] of [
+        [stage.alice, stage.bob, stage.home],
+        [stage.bob, stage.alice, stage.away],
+      ] as const) {
+        await devicesOf(other, one)
+        const changed = async (since: string): Promise<boolean> => {
+          const { device_lists } = await other.sync({ since })
+          return device_lists?.changed?.includes(one.userId) ?? false
+        }
+        let since = await other.syncToken()
+        const localpart = one.userId.slice(1, one.userId.indexOf(':'))
+        const login = await one.ok('POST', `${v3}/login`, {
+          type: 'm.login.password',
+          identifier: { type: 'm.id.user', user: localpart },
+          password: 'secret password',
+        })
+        const device = Object.assign(Object.create(Object.getPrototypeOf(one)), one, {
+          accessToken: login.access_token,
+          deviceId: login.device_id,
+        }) as TestUser
+        await device.ok('POST', `${v3}/keys/upload`, keysOf(device))
+        await soon('the change is told', () => changed(since))
+        await soon('the new device is seen', async () => (await devicesOf(other, one))[device.deviceId])
+        await one.ok('PUT', `${v3}/devices/${device.deviceId}`, { display_name: 'spare phone' })
+        if (server.kind === 'Synapse') {
+          const named = async () => (await devicesOf(other, one))[device.deviceId]?.unsigned?.device_display_name
+          await soon('its name is seen', async () => (await named()) === 'spare phone')
+        }
+        since = await other.syncToken()
+        await device.ok('POST', `${v3}/logout`, {})
+        await soon('the end is told', () => changed(since))
+        await soon('it is gone', async () => (await devicesOf(other, one))[device.deviceId] === undefined)
+      }
+      await stage.meetAgain(roomId)
+    },
+  },
+  {
+    name: 'device lists: a change during a cut is heard of afterwards',
+    async play(stage) {
+      const { alice, bob } = stage
+      const roomId = await stage.shared()
+      await devicesOf(bob, alice)
+      const since = await bob.syncToken()
+      await stage.apart(roomId, async () => {
+        await alice.ok('POST', `${v3}/keys/upload`, keysOf(alice))
+      })
+      await soon('the change is told', async () =>
+        (await bob.sync({ since })).device_lists?.changed?.includes(alice.userId),
+      )
+      await soon('the keys are seen', async () => (await devicesOf(bob, alice))[alice.deviceId])
+    },
+  },
+  {
+    name: 'messages to devices, one, all, and during a cut',
+    async play(stage) {
+      const { alice, bob } = stage
+      const roomId = await stage.shared()
+      const send = (from: TestUser, to: TestUser, device: string, n: number) =>
+        from.ok('PUT', `${v3}/sendToDevice/org.example.ping/${randomBytes(5).toString('hex')}`, {
+          messages: { [to.userId]: { [device]: { n } } },
+        })
+      const received = async (user: TestUser): Promise<number[]> =>
+        ((await user.sync()).to_device?.events ?? []).map(({ content }: any) => content.n)
+      await send(alice, bob, bob.deviceId, 1)
+      await send(bob, alice, alice.deviceId, 1)
+      for (const user of [alice, bob]) await soon('the first is there', async () => (await received(user)).includes(1))
+      await send(alice, bob, '*', 2)
+      await send(bob, alice, '*', 2)
+      for (const user of [alice, bob]) await soon('the second is there', async () => (await received(user)).includes(2))
+      await stage.apart(roomId, async () => {
+        await send(alice, bob, bob.deviceId, 3)
+        await send(bob, alice, alice.deviceId, 3)
+      })
+      for (const user of [alice, bob]) {
+        await soon('the third is there', async () => (await received(user)).includes(3))
+        same('once each, in order', await received(user), [1, 2, 3])
+      }
+    },
+  },
+  {
+    name: 'profiles, asked for and changed',
+    async play(stage) {
+      const roomId = await stage.shared()
+      for (const [one, other] of [
+        [stage.alice, stage.bob],
+        [stage.bob, stage.alice],
+      ] as const) {
+        const path = `${v3}/profile/${encodeURIComponent(one.userId)}`
+        await one.ok('PUT', `${path}/displayname`, { displayname: 'Ünï Cörn' })
+        await one.ok('PUT', `${path}/avatar_url`, { avatar_url: 'mxc://example.org/abc' })
+        const asked = async () => (await other.get(path)).body
+        same('name', [(await asked()).displayname, (await asked()).avatar_url], ['Ünï Cörn', 'mxc://example.org/abc'])
+        const member = roomPath(roomId, 'state', 'm.room.member', one.userId)
+        const inRoom = async () => (await other.get(member)).body
+        await soon('it is in the room', async () => (await inRoom()).avatar_url === 'mxc://example.org/abc')
+        const nobody = await other.get(
+          `${v3}/profile/${encodeURIComponent(`@nobody:${one.userId.split(':').slice(1).join(':')}`)}`,
+        )
+        same('nobody', [nobody.status, nobody.body.errcode], [404, 'M_NOT_FOUND'])
+      }
+      await sees(stage.alice, roomId, stage.bob, 'join')
+    },
+  },
+  {
+    name: 'a user who joins brings name and picture',
+    async play(stage) {
+      const { alice, bob } = stage
+      await bob.ok('PUT', `${v3}/profile/${encodeURIComponent(bob.userId)}/displayname`, { displayname: 'Bob' })
+      const roomId = await stage.room({ preset: 'private_chat', invite: [bob.userId] })
+      await inSync(bob, 'invite', roomId)
+      await bob.join(roomId)
+      await sees(alice, roomId, bob, 'join')
+      const { displayname } = await alice.ok('GET', roomPath(roomId, 'state', 'm.room.member', bob.userId))
+      same('name', displayname, 'Bob')
+    },
+  },
+]

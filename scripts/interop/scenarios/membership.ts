@@ -1,0 +1,273 @@
+import { act, inSync, joinVia, leave, memberships, moderate, reads, refused, same, sees } from '../actions.js'
+import { serverOf, setState, soon, stateContent } from '../actions.js'
+import type { Scenario } from '../scenario.js'
+
+const allowing = (rule: string, roomId: string): object => ({
+  preset: 'private_chat',
+  initial_state: [
+    {
+      type: 'm.room.join_rules',
+      state_key: '',
+      content: { join_rule: rule, allow: [{ type: 'm.room_membership', room_id: roomId }] },
+    },
+  ],
+})
+
+export const membership: readonly Scenario[] = [
+  {
+    name: 'join, and messages both ways',
+    async play(stage) {
+      const roomId = await stage.shared()
+      await stage.alice.say(roomId, 'hello')
+      await reads(stage.bob, roomId, 'hello')
+      await stage.bob.say(roomId, 'hello to you')
+      await reads(stage.alice, roomId, 'hello to you')
+    },
+  },
+  {
+    name: 'join of a second user, and of a user of the first server by the second',
+    async play(stage) {
+      const roomId = await stage.shared()
+      const [ben, anna] = await Promise.all([stage.away.user(), stage.home.user()])
+      await stage.letIn(ben, roomId)
+      await joinVia(anna, roomId, stage.away.name)
+      await sees(stage.bob, roomId, anna, 'join')
+    },
+  },
+  {
+    name: 'join of a room with much state',
+    async play(stage) {
+      const roomId = await stage.room()
+      for (let i = 0; i < 60; i++) await setState(stage.alice, roomId, 'org.example.thing', { i }, `thing ${i}`)
+      await stage.letIn(stage.bob, roomId)
+    },
+  },
+  {
+    name: 'join of a room that is not public is refused',
+    async play({ alice, bob }) {
+      const roomId = await alice.createRoom({ preset: 'private_chat' })
+      refused(
+        await bob.post(
+          `/_matrix/client/v3/join/${encodeURIComponent(roomId)}?via=${serverOf(alice)}&server_name=${serverOf(alice)}`,
+        ),
+        'M_FORBIDDEN',
+      )
+    },
+  },
+  {
+    name: 'invite, join',
+    async play(stage) {
+      const { alice, bob } = stage
+      const roomId = await stage.room({ preset: 'private_chat', name: 'secret place' })
+      await moderate(alice, roomId, 'invite', bob)
+      const { invite_state } = await inSync(bob, 'invite', roomId)
+      const types = invite_state.events.map(({ type }: { type: string }) => type)
+      const missing = ['m.room.create', 'm.room.name', 'm.room.join_rules'].filter((type) => !types.includes(type))
+      same('missing in invite_state', missing, [])
+      await bob.join(roomId)
+      await sees(alice, roomId, bob, 'join')
+    },
+  },
+  {
+    name: 'invite while the room is made, as a direct chat',
+    async play(stage) {
+      const { alice, bob } = stage
+      const roomId = await stage.room({ preset: 'trusted_private_chat', is_direct: true, invite: [bob.userId] })
+      await inSync(bob, 'invite', roomId)
+      await bob.join(roomId)
+      await sees(alice, roomId, bob, 'join')
+    },
+  },
+  {
+    name: 'invite, declined, again, joined',
+    async play(stage) {
+      const { alice, bob } = stage
+      const roomId = await stage.room({ preset: 'private_chat' })
+      await moderate(alice, roomId, 'invite', bob)
+      await inSync(bob, 'invite', roomId)
+      await leave(bob, roomId)
+      await sees(alice, roomId, bob, 'leave')
+      await moderate(alice, roomId, 'invite', bob)
+      await inSync(bob, 'invite', roomId)
+      await bob.join(roomId)
+      await sees(alice, roomId, bob, 'join')
+    },
+  },
+  {
+    name: 'invite, taken back',
+    async play({ alice, bob }) {
+      const roomId = await alice.createRoom({ preset: 'private_chat' })
+      await moderate(alice, roomId, 'invite', bob)
+      await inSync(bob, 'invite', roomId)
+      await moderate(alice, roomId, 'kick', bob)
+      await soon('the invite is gone', async () => (await bob.sync()).rooms?.invite?.[roomId] === undefined)
+    },
+  },
+  {
+    name: 'invite of nobody is refused',
+    async play({ alice, away }) {
+      const roomId = await alice.createRoom({ preset: 'private_chat' })
+      const answer = await act(alice, roomId, 'invite', { user_id: `@nobody-of-that-name:${away.name}` })
+      // Synapse takes an invite for anybody of its name.
+      if (away.kind === 'Hearth') same('members', Object.keys(await memberships(alice, roomId)), [alice.userId])
+      else same('status', answer.status, 200)
+    },
+  },
+  {
+    name: 'knock, invite, join',
+    async play(stage) {
+      const { alice, bob } = stage
+      const roomId = await stage.room({ preset: 'private_chat', name: 'closed door' })
+      await setState(alice, roomId, 'm.room.join_rules', { join_rule: 'knock' })
+      const via = `via=${stage.home.name}&server_name=${stage.home.name}`
+      await bob.ok('POST', `/_matrix/client/v3/knock/${encodeURIComponent(roomId)}?${via}`, { reason: 'please' })
+      await inSync(bob, 'knock', roomId)
+      await sees(alice, roomId, bob, 'knock')
+      await moderate(alice, roomId, 'invite', bob)
+      await inSync(bob, 'invite', roomId)
+      await bob.join(roomId)
+      await sees(alice, roomId, bob, 'join')
+    },
+  },
+  {
+    name: 'knock, taken back; knock, turned away',
+    async play(stage) {
+      const { alice, bob } = stage
+      const roomId = await alice.createRoom({ preset: 'private_chat' })
+      await setState(alice, roomId, 'm.room.join_rules', { join_rule: 'knock' })
+      const via = `via=${stage.home.name}&server_name=${stage.home.name}`
+      const knock = () => bob.ok('POST', `/_matrix/client/v3/knock/${encodeURIComponent(roomId)}?${via}`, {})
+      await knock()
+      await sees(alice, roomId, bob, 'knock')
+      await leave(bob, roomId)
+      await sees(alice, roomId, bob, 'leave')
+      await knock()
+      await sees(alice, roomId, bob, 'knock')
+      await moderate(alice, roomId, 'kick', bob)
+      await soon('the knock is gone', async () => (await bob.sync()).rooms?.knock?.[roomId] === undefined)
+    },
+  },
+  ...['restricted', 'knock_restricted'].map(
+    (rule) =>
+      ({
+        name: `${rule} join, by the membership of another room`,
+        async play(stage) {
+          const { alice, bob, away } = stage
+          const space = await stage.shared()
+          const roomId = await stage.room(allowing(rule, space))
+          const stranger = await away.user()
+          const via = `via=${stage.home.name}&server_name=${stage.home.name}`
+          refused(await stranger.post(`/_matrix/client/v3/join/${encodeURIComponent(roomId)}?${via}`), 'M_FORBIDDEN')
+          await stage.letIn(bob, roomId)
+          const { join_authorised_via_users_server } = await stateContent(alice, roomId, 'm.room.member', bob.userId)
+          same('authorised by', join_authorised_via_users_server, alice.userId)
+          await joinVia(stranger, space, stage.home.name)
+          await sees(alice, space, stranger, 'join')
+          await stage.letIn(stranger, roomId)
+        },
+      }) satisfies Scenario,
+  ),
+  {
+    name: 'leave, changes meanwhile, join again',
+    async play(stage) {
+      const { alice, bob } = stage
+      const roomId = await stage.shared()
+      await leave(bob, roomId)
+      await sees(alice, roomId, bob, 'leave')
+      await setState(alice, roomId, 'm.room.topic', { topic: 'meanwhile' })
+      for (let i = 0; i < 15; i++) await alice.say(roomId, `meanwhile ${i}`)
+      await stage.letIn(bob, roomId)
+      same('topic', (await stateContent(bob, roomId, 'm.room.topic')).topic, 'meanwhile')
+      await alice.say(roomId, 'welcome back')
+      await reads(bob, roomId, 'welcome back')
+    },
+  },
+  {
+    name: 'the maker leaves, the other server goes on, the maker joins by it',
+    async play(stage) {
+      const { alice, bob } = stage
+      const roomId = await stage.shared()
+      await leave(alice, roomId)
+      await sees(bob, roomId, alice, 'leave')
+      await bob.say(roomId, 'alone')
+      await joinVia(alice, roomId, stage.away.name)
+      await sees(bob, roomId, alice, 'join')
+      await alice.say(roomId, 'here again')
+      await reads(bob, roomId, 'here again')
+    },
+  },
+  {
+    name: 'kick, join again',
+    async play(stage) {
+      const { alice, bob } = stage
+      const roomId = await stage.shared()
+      await moderate(alice, roomId, 'kick', bob)
+      await inSync(bob, 'leave', roomId)
+      await stage.letIn(bob, roomId)
+    },
+  },
+  {
+    name: 'ban, join refused, unban, join',
+    async play(stage) {
+      const { alice, bob } = stage
+      const roomId = await stage.shared()
+      await moderate(alice, roomId, 'ban', bob)
+      await inSync(bob, 'leave', roomId)
+      const via = `via=${stage.home.name}&server_name=${stage.home.name}`
+      refused(await bob.post(`/_matrix/client/v3/join/${encodeURIComponent(roomId)}?${via}`), 'M_FORBIDDEN')
+      await moderate(alice, roomId, 'unban', bob)
+      await sees(alice, roomId, bob, 'leave')
+      await stage.letIn(bob, roomId)
+    },
+  },
+  {
+    name: 'a moderator of the other server bans and unbans',
+    async play(stage) {
+      const { alice, bob } = stage
+      const roomId = await stage.shared()
+      const [anna, ben] = await Promise.all([stage.home.user(), stage.away.user()])
+      await anna.join(roomId)
+      await stage.letIn(ben, roomId)
+      const levels = await stateContent(alice, roomId, 'm.room.power_levels')
+      const users = { ...levels.users, [bob.userId]: 50 }
+      await setState(alice, roomId, 'm.room.power_levels', { ...levels, users })
+      const promoted = async () => (await stateContent(bob, roomId, 'm.room.power_levels')).users[bob.userId] === 50
+      await soon('bob is a moderator', promoted)
+      await sees(bob, roomId, anna, 'join')
+      await moderate(bob, roomId, 'ban', anna)
+      await sees(alice, roomId, anna, 'ban')
+      await moderate(bob, roomId, 'kick', ben)
+      await sees(alice, roomId, ben, 'leave')
+      await moderate(bob, roomId, 'unban', anna)
+      await sees(alice, roomId, anna, 'leave')
+      await anna.join(roomId)
+      await sees(bob, roomId, anna, 'join')
+    },
+  },
+  {
+    name: 'a banned server is not spoken with',
+    async play(stage) {
+      const { alice, bob } = stage
+      const roomId = await stage.shared()
+      const acl = { allow: ['*'], deny: [stage.away.name, 'localhost'], allow_ip_literals: true }
+      const before = await alice.say(roomId, 'before')
+      await reads(bob, roomId, 'before')
+      await setState(alice, roomId, 'm.room.server_acl', acl)
+      const heard = async () => (await stateContent(bob, roomId, 'm.room.server_acl')).deny !== undefined
+      await soon('bob hears of it', heard)
+      const ignored = await bob.say(roomId, 'nobody hears this')
+      await setState(alice, roomId, 'm.room.topic', { topic: 'quiet' })
+      same(
+        'still there',
+        (await alice.get(`/_matrix/client/v3/rooms/${encodeURIComponent(roomId)}/event/${encodeURIComponent(before)}`))
+          .status,
+        200,
+      )
+      const gotIt = await alice.get(
+        `/_matrix/client/v3/rooms/${encodeURIComponent(roomId)}/event/${encodeURIComponent(ignored)}`,
+      )
+      same('the ignored', gotIt.status, 404)
+      stage.rooms.length = 0
+    },
+  },
+]

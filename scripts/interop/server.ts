@@ -1,0 +1,27 @@
+import type { TestUser } from '../../test/support/test-user.js'
+import type { Link } from './link.js'
+
+export type Fate = 'accepted' | 'soft-failed' | 'rejected'
+
+/** A homeserver that takes part: its clients' side, its link to the others, and a look into its database. */
+export interface Server {
+  readonly kind: 'Hearth' | 'Synapse'
+  /** `localhost:PORT` */
+  readonly name: string
+  readonly link: Link
+  /** A new one. */
+  user(localpart?: string): Promise<TestUser>
+  /** Event ids. */
+  extremities(roomId: string): Promise<string[]>
+  /** Of the events it holds with the state before them. */
+  fates(roomId: string): Promise<Map<string, Fate>>
+  stop(): Promise<void>
+}
+
+/** What all servers are started with. */
+export interface Surroundings {
+  /** For whatever they write; theirs alone. */
+  readonly folder: string
+  /** Certificates for `localhost`, in PEM files. */
+  readonly tls: { readonly ca: string; readonly cert: string; readonly key: string }
+}
