@@ -40,12 +40,14 @@ export interface FederatedServer {
 export interface FederationOptions {
   readonly environment?: Readonly<Record<string, string>>
   readonly log?: Logger
+  /** Which they trust, where a test has servers of its own among them. */
+  readonly authority?: TestAuthority
 }
 
 export async function startFederation(count: number, options: FederationOptions = {}): Promise<FederatedServer[]> {
   const folder = mkdtempSync(join(tmpdir(), 'hearth-federation-'))
   afterAll(() => rmSync(folder, { recursive: true }))
-  const authority = new TestAuthority()
+  const { authority = new TestAuthority() } = options
   const files = { ca: join(folder, 'ca.pem'), cert: join(folder, 'cert.pem'), key: join(folder, 'key.pem') }
   const { cert, key } = authority.issue('localhost', '127.0.0.1')
   writeFileSync(files.ca, authority.cert)
