@@ -1,3 +1,5 @@
+import { Pauses } from '../../store/pauses.js'
+
 /**
  * How far resolutions go that peers can cause. Beyond there is no verdict, since a verdict has to be the same on every
  * server: what needed the resolution waits, and is tried again with more.
@@ -40,6 +42,7 @@ export class Budget {
   #events = 0
   #bytes = 0
   #deadline: number
+  private readonly pauses = new Pauses()
 
   constructor(
     private readonly limits: ResolutionLimits,
@@ -76,13 +79,22 @@ export class Budget {
     }
   }
 
-  /** Time that does not count. */
+  /** In long loops: others have their turn when it is due. */
+  async pause(): Promise<void> {
+    if (!this.pauses.due) return
+    const before = this.now()
+    await this.pauses.take()
+    this.#deadline += this.now() - before
+  }
+
+  /** Time that does not count; where nothing has to be waited for, others have their turn all the same. */
   async waitFor<T>(answer: Promise<T>): Promise<T> {
     const before = this.now()
     try {
       return await answer
     } finally {
       this.#deadline += this.now() - before
+      await this.pause()
     }
   }
 }

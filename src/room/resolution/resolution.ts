@@ -155,6 +155,7 @@ export class Resolution {
     const elsewhere: EventNumber[] = []
     const open = [...powerLevels]
     for (let event = open.pop(); event !== undefined; event = open.pop()) {
+      await this.budget.pause()
       for (const number of event.authEvents) {
         if (line.has(number)) continue
         const authEvent = this.view.knownEvent(number)
@@ -178,10 +179,12 @@ export class Resolution {
     const wanted = [...new Set(numbers)].filter((number) => !this.events.has(number))
     for (let i = 0; i < wanted.length; i += AT_A_TIME) {
       const some = wanted.slice(i, i + AT_A_TIME)
-      await this.budget.waitFor(whenLoaded(() => this.view.haveEvents(some)))
-      for (const number of some) {
-        const event = this.view.event(number)
-        this.events.set(number, event)
+      const events = whenLoaded(() => {
+        this.view.haveEvents(some)
+        return some.map((number) => this.view.event(number))
+      })
+      for (const event of await this.budget.waitFor(events)) {
+        this.events.set(event.number, event)
         this.budget.spendBytes(event.text.length)
       }
     }
