@@ -1,8 +1,6 @@
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { Command, InvalidArgumentError } from 'commander'
-import { packageFolder } from '../package-folder.js'
 import { parseExpiry } from './expiry.js'
+import { version } from './version.js'
 
 /**
  * `hearth` serves; the other commands work beside a running server and without one. Each is loaded when it is asked for:
@@ -35,12 +33,26 @@ export function commandLine(): Command {
       parseWhen,
     )
     .action(async (options) => (await import('./token-add.js')).addToken(options))
-  return program
-}
 
-function version(): string {
-  const { version } = JSON.parse(readFileSync(join(packageFolder, 'package.json'), 'utf8')) as { version: string }
-  return version
+  const federation = program.command('federation').description('sending to other servers')
+  federation
+    .command('status [server]')
+    .description('servers that something waits for, or that fail; those furthest behind come first')
+    .option('--all', 'also servers that have everything')
+    .option('--json', 'as JSON, for scripts')
+    .action(async (server, options) => (await import('./federation.js')).federationStatus(server, options))
+  federation
+    .command('reset <server>')
+    .description('try a server that fails again at once')
+    .option('--forget', 'give up what waits for it, for a server that is gone for good')
+    .action(async (server, options) => (await import('./federation.js')).resetFederation(server, options))
+
+  program
+    .command('doctor')
+    .description('what other servers see of this one, and what to do about it; ends with 1 when they cannot reach it')
+    .option('--json', 'as JSON, for scripts')
+    .action(async (options) => (await import('./doctor.js')).doctor(options))
+  return program
 }
 
 function parseUses(text: string): number {

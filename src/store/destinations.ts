@@ -134,6 +134,13 @@ const isFor = (destination: string): RawBuilder<boolean> => sql<boolean>`
       where k.state_key = e.state_key
         and substring(k.key from position(':'::bytea in k.key) + 1) = ${Buffer.from(destination, 'utf8')}))`
 
+/**
+ * As rows, and in the order of rows: so only the index of outgoing events gives the order. By the room and a position
+ * alone it was planned as a walk along the positions of all rooms.
+ */
+const isWaiting = sql<boolean>`
+  e.is_outgoing and (e.room, e.position) >= (r.room, r.first) and (e.room, e.position) <= (r.room, r.last)`
+
 const listed = (rooms: readonly WaitingRoom[]): RawBuilder<unknown> => sql`
   unnest(${rooms.map(({ room }) => room)}::int[], ${rooms.map(({ from }) => from)}::bigint[],
     ${rooms.map(({ to }) => to)}::bigint[]) with ordinality as r (room, first, last, place)`
@@ -148,8 +155,8 @@ export async function waitingEvents(
   const { rows } = await sql<WaitingEvent>`
     select r.room, e.event, e.position from ${listed(rooms)} cross join lateral (
       select e.event, e.position from event e
-      where e.room = r.room and e.is_outgoing and e.position between r.first and r.last and ${isFor(destination)}
-      order by e.position limit ${limit}
+      where ${isWaiting} and ${isFor(destination)}
+      order by e.room, e.position limit ${limit}
     ) e
     order by r.place, e.position limit ${limit}
   `.execute(db)
@@ -166,14 +173,14 @@ export async function newestOfLong(
   const { rows } = await sql<{ room: RoomNumber; newest: Position }>`
     select r.room, (
       select e.position from event e
-      where e.room = r.room and e.is_outgoing and e.position between r.first and r.last and ${isFor(destination)}
-      order by e.position desc limit 1
+      where ${isWaiting} and ${isFor(destination)}
+      order by e.room desc, e.position desc limit 1
     ) as newest
     from ${listed(rooms)}
     where exists (
       select from event e
-      where e.room = r.room and e.is_outgoing and e.position between r.first and r.last and ${isFor(destination)}
-      order by e.position offset ${bound})
+      where ${isWaiting} and ${isFor(destination)}
+      order by e.room, e.position offset ${bound})
   `.execute(db)
   return new Map(rows.map(({ room, newest }) => [room, newest]))
 }
@@ -359,24 +366,24 @@ export async function destinationStatuses(
   { all = false, destination }: { readonly all?: boolean; readonly destination?: string | undefined } = {},
 ): Promise<DestinationStatus[]> {
   const { rows } = await sql<DestinationStatus>`
-    with rooms as (
-      select destination, count(*)::int as rooms, min(from_position) as first from destination_room group by destination
+    with marked as (
+      select destination, count(*)::int as marks, min(from_position) as first from destination_room group by destination
     ), outbox as (
-      select destination, count(*)::int as edus, min(created_ts) as first from federation_outbox group by destination
+      select destination, count(*)::int as waiting, min(created_ts) as oldest from federation_outbox group by destination
     ), known as (
-      select destination from destination union select destination from rooms union select destination from outbox
+      select destination from destination union select destination from marked union select destination from outbox
     )
-    select known.destination, coalesce(rooms, 0) as rooms, coalesce(outbox.edus, 0) as edus,
-      least(outbox.first, created_ts, (
+    select known.destination, coalesce(marks, 0) as rooms, coalesce(waiting, 0) as edus,
+      least(outbox.oldest, t.created_ts, (
         select least(origin_server_ts, (extract(epoch from now()) * 1000)::bigint) from event
-        where position >= rooms.first order by position limit 1)
+        where position >= marked.first order by position limit 1)
       ) as oldest_ts,
       coalesce(failures, 0) as failures, coalesce(retry_ts, 0) as retry_ts, last_error, last_success_ts,
-      transaction_id as in_flight
-    from known left join destination using (destination) left join rooms using (destination)
-      left join outbox using (destination) left join destination_transaction using (destination)
+      t.transaction_id as in_flight
+    from known left join destination using (destination) left join marked using (destination)
+      left join outbox using (destination) left join destination_transaction t using (destination)
     where (${destination ?? null}::text is null or known.destination = ${destination ?? null})
-      and (${all} or failures > 0 or rooms is not null or outbox.edus is not null or transaction_id is not null)
+      and (${all} or failures > 0 or marks > 0 or waiting > 0 or t.transaction_id is not null)
     order by oldest_ts nulls last, known.destination
   `.execute(db)
   return rows
