@@ -104,7 +104,7 @@ const none: Promise<readonly Place[]> = Promise.resolve([])
 const absent = new Set(['ENOTFOUND', 'ENODATA'])
 
 /** c-ares: a record is not in `/etc/hosts`, and a slow name server takes no thread. */
-function systemResolveSrv(): ResolveSrv {
+export function systemResolveSrv(): ResolveSrv {
   const resolver = new Resolver({ timeout: 3_000, tries: 2 })
   return (name) => resolver.resolveSrv(name)
 }

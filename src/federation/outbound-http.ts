@@ -3,6 +3,7 @@
  * permitted, tried in turn, with the certificate of the name that was asked for, wherever that name led. What comes back
  * is bounded in bytes, also after decompression, and in time, from the first look-up to the last byte.
  */
+import type { X509Certificate } from 'node:crypto'
 import { lookup as systemLookup } from 'node:dns/promises'
 import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
@@ -48,6 +49,21 @@ export interface Answer {
   /** In chunks of text. It fails when it is no UTF-8, too large or too slow. Whoever gets it reads it to its end or destroys it. */
   readonly body: Readable
 }
+
+/** What an address of a server shows to who connects to it. */
+export type Inspection = {
+  readonly place: Place
+  /** Undefined where none was found that may be connected to. */
+  readonly address: string | undefined
+} & (
+  | { readonly failure: string; readonly code: string | undefined }
+  | {
+      readonly failure: undefined
+      readonly certificate: X509Certificate
+      /** Why requests would not trust the certificate, as Node and OpenSSL name it. */
+      readonly distrust: string | undefined
+    }
+)
 
 /** The addresses of a name. */
 export type Lookup = (host: string) => Promise<readonly string[]>
@@ -112,6 +128,12 @@ export class OutboundHttp {
     }
   }
 
+  /** Connects to every address, not only to the first that answers, and sends nothing. For the operator of this server. */
+  async inspect(target: Target): Promise<Inspection[]> {
+    const places = await Promise.all(target.places.map((place) => this.#inspectPlace(target, place)))
+    return places.flat()
+  }
+
   /** Requests under way fail. */
   async close(): Promise<void> {
     this.#closed = true
@@ -133,6 +155,28 @@ export class OutboundHttp {
       return { ...answer, text: isRedirect(answer.status) ? discard(body) : await textOf(body) }
     } finally {
       void pool.destroy()
+    }
+  }
+
+  async #inspectPlace(target: Target, place: Place): Promise<Inspection[]> {
+    const failures: string[] = []
+    const addresses = await this.#permitted(place, failures)
+    const nowhere = failures.map((failure) => ({ place, address: undefined, failure, code: undefined }))
+    const tried = addresses.slice(0, MAX_ADDRESSES).map((address) => this.#inspectAddress(target, place, address))
+    return [...nowhere, ...(await Promise.all(tried))]
+  }
+
+  async #inspectAddress(target: Target, place: Place, { host: address, port }: Place): Promise<Inspection> {
+    try {
+      const socket = await this.#tlsTo(target, 'look')({ host: address, port }, this.#connectTimeout)
+      const certificate = socket.getPeerX509Certificate()
+      socket.destroy()
+      if (certificate === undefined) throw new Error('no certificate was shown')
+      // The types say that it is an `Error`; it is the code of one.
+      const distrust = socket.authorized ? undefined : String(socket.authorizationError)
+      return { place, address, failure: undefined, certificate, distrust }
+    } catch (cause) {
+      return { place, address, failure: messageOf(cause), code: (cause as NodeJS.ErrnoException).code }
     }
   }
 
@@ -163,8 +207,11 @@ export class OutboundHttp {
     })
   }
 
-  /** Its sessions are resumed: they were checked to be of this name. */
-  #tlsTo({ certificateName }: Target): TlsTo {
+  /**
+   * Its sessions are resumed: they were checked to be of this name. `look` is for who only looks at the certificate and
+   * neither sends nor believes anything.
+   */
+  #tlsTo({ certificateName }: Target, how: 'trust' | 'look' = 'trust'): TlsTo {
     let session: Buffer | undefined
     return ({ host, port }, timeout) =>
       new Promise((resolve, reject) => {
@@ -173,11 +220,12 @@ export class OutboundHttp {
           port,
           servername: isIP(certificateName) === 0 ? certificateName : '',
           checkServerIdentity: (_host, certificate) => tls.checkServerIdentity(certificateName, certificate),
+          rejectUnauthorized: how === 'trust',
           secureContext: this.#secureContext,
           ALPNProtocols: ['http/1.1'],
           session,
         })
-        const late = () => socket.destroy(new Error(`no connection within ${timeout} ms`))
+        const late = () => socket.destroy(tooLate(timeout))
         const timer = setTimeout(late, timeout)
         const settle = () => {
           clearTimeout(timer)
@@ -225,10 +273,12 @@ export class OutboundHttp {
   }
 }
 
+const tooLate = (ms: number): Error => Object.assign(new Error(`no connection within ${ms} ms`), { code: 'ETIMEDOUT' })
+
 type TlsTo = (place: Place, timeout: number) => Promise<tls.TLSSocket>
 
 /** By the operating system, `/etc/hosts` included. */
-const lookUp: Lookup = async (host) =>
+export const lookUp: Lookup = async (host) =>
   (await systemLookup(host, { all: true, verbatim: true })).map(({ address }) => address)
 
 function trusted(file: string): string[] {

@@ -89,7 +89,8 @@ function failed(now: number, before: Known | undefined, passing: boolean): Known
 const isPassing = (answer: { readonly status: number } | undefined): boolean =>
   answer === undefined || answer.status === 429 || answer.status >= 500
 
-function delegatedNameIn(text: string): string | undefined {
+/** The server name in the text of a file; undefined where there is none. */
+export function delegatedNameIn(text: string): string | undefined {
   try {
     const { value } = parseJson(text)
     const name = isObject(value) ? ownString(value, 'm.server') : undefined

@@ -15,7 +15,8 @@ export class TestAuthority {
   readonly #keys = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   readonly #name = `Test authority ${randomBytes(4).toString('hex')}`
 
-  constructor() {
+  /** `days`: how long certificates last from now on; below 0 they have expired. They began a day ago. */
+  constructor(private readonly days = 1) {
     this.cert = this.#certificate(this.#name, this.#keys.publicKey, [authority])
   }
 
@@ -31,7 +32,7 @@ export class TestAuthority {
 
   #certificate(subject: string, publicKey: KeyObject, extensions: Buffer[]): string {
     const day = 24 * 60 * 60_000
-    const validity = sequence(time(Date.now() - day), time(Date.now() + day))
+    const validity = sequence(time(Date.now() - day), time(Date.now() + this.days * day))
     const toBeSigned = sequence(
       tagged(0xa0, tagged(0x02, Buffer.from([2]))),
       tagged(0x02, Buffer.concat([Buffer.from([1]), randomBytes(8)])),
