@@ -4,6 +4,7 @@ import { Command, InvalidArgumentError, Option } from 'commander'
 import { run, type RunOptions } from './run.js'
 import type { Scenario } from './scenario.js'
 import { fanOut, type FanOutOptions } from './scenarios/fan-out.js'
+import { federationIn, type FederationInOptions } from './scenarios/federation-in.js'
 import { idle, type IdleOptions } from './scenarios/idle.js'
 import { inbound, type InboundOptions } from './scenarios/inbound.js'
 import { initialSync, type InitialSyncOptions } from './scenarios/initial-sync.js'
@@ -69,6 +70,13 @@ const program = new Command('bench')
     scenarioCommand<InboundOptions>(inbound, 'events of other servers, straight into rooms; needs no --target')
       .addOption(number('--rooms <n>', 'rooms they are spread over, beside one alone', 100, 1, 5000))
       .addOption(number('--events <n>', 'events of a round', 5000, 1, 1_000_000)),
+  )
+  .addCommand(
+    scenarioCommand<FederationInOptions>(federationIn, 'transactions of other servers; starts a Hearth of its own')
+      .addOption(number('--peers <n>', 'servers that send, each with one request under way', 8, 1, 200))
+      .addOption(number('--rooms <n>', 'rooms of each of them', 4, 1, 1000))
+      .addOption(number('--events <n>', 'events of a round', 5000, 1, 1_000_000))
+      .option('--poisoned', 'a little at a time, alone and beside a room nobody can go on with', false),
   )
   .addCommand(
     scenarioCommand<FanOutOptions>(fanOut, 'send until all members have it from /sync').addOption(

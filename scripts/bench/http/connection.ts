@@ -144,8 +144,18 @@ export class ConnectionClosed extends Error {
 }
 
 /** A whole request as it goes over the wire. `path` is below the endpoint's base path and already percent-encoded. */
-export function requestText(endpoint: Endpoint, method: string, path: string, token?: string, body?: string): string {
-  const authorization = token === undefined ? '' : `Authorization: Bearer ${token}\r\n`
+export const requestText = (endpoint: Endpoint, method: string, path: string, token?: string, body?: string): string =>
+  requestWith(endpoint, method, path, token === undefined ? undefined : `Bearer ${token}`, body)
+
+/** The same with an `Authorization` header of any scheme. */
+export function requestWith(
+  endpoint: Endpoint,
+  method: string,
+  path: string,
+  credentials: string | undefined,
+  body?: string,
+): string {
+  const authorization = credentials === undefined ? '' : `Authorization: ${credentials}\r\n`
   const content =
     body === undefined ? '' : `Content-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n`
   const head = `${method} ${endpoint.basePath}${path} HTTP/1.1\r\nHost: ${endpoint.host}\r\n${authorization}${content}\r\n`
