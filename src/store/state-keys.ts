@@ -14,6 +14,12 @@ export type StateKeyPair = readonly [type: string, stateKey: string]
 
 const cacheKey = ([type, key]: StateKeyPair): string => stateMapKey(type, key)
 
+/**
+ * Asked for in every room for every event of another server, whether the room has one or not. They get a number before
+ * any event has them, so that to find that there is none takes no look into the database.
+ */
+const alwaysAskedFor = new Set([cacheKey(['m.room.server_acl', '']), cacheKey(['m.room.policy', ''])])
+
 export class StateKeys {
   /** Keys being interned right now: one statement for all that wait. */
   private wanted = new Map<string, StateKeyPair>()
@@ -39,6 +45,10 @@ export class StateKeys {
       else found.set(cacheKey(pair), number)
     }
     for (const [key, number] of await this.select(unknown)) found.set(key, number)
+    for (const pair of unknown) {
+      const key = cacheKey(pair)
+      if (alwaysAskedFor.has(key) && !found.has(key)) found.set(key, await this.intern(...pair))
+    }
     return found
   }
 
