@@ -28,7 +28,7 @@ import { startFederation, type FederatedServer, type FederationOptions } from '.
 import { TestClient, type Answer } from './http.js'
 import { HttpsServer, json, type Asked } from './https-server.js'
 import { keyAnswer } from './key-servers.js'
-import { Branch, labRoom, labServer, type LabEvent, type LabRoomOptions } from './laboratory/index.js'
+import { type Branch, labRoom, labServer, type LabEvent, type LabRoomOptions } from './laboratory/index.js'
 import { ScriptedServer } from './laboratory/scripted-server.js'
 import type { TestUser } from './test-user.js'
 
@@ -186,7 +186,7 @@ export class HostilePeer {
   /** `PUT /invite`, by Eve unless the event says otherwise. */
   invite(room: Branch, event: { eventId: string; pdu: JsonObject }, more: JsonObject = {}): Promise<Answer> {
     const path = `/_matrix/federation/v2/invite/${encodeURIComponent(room.roomId)}/${encodeURIComponent(event.eventId)}`
-    const state = ['m.room.create', 'm.room.join_rules'].flatMap((type) => room.stateEvent(type)?.event.pdu ?? [])
+    const state = ['m.room.create', 'm.room.join_rules'].map((type) => room.stateEvent(type)!.event.pdu as JsonObject)
     return this.ask('PUT', path, {
       content: { room_version: room.rules.version, event: event.pdu, invite_room_state: state, ...more },
     })
@@ -298,7 +298,7 @@ export class HostilePeer {
         return { user_id: first, stream_id: 1, devices: [] }
       case 'keys_query': {
         const users = Object.keys(own(body, 'device_keys') as JsonObject)
-        return { device_keys: Object.fromEntries(users.map((user) => [user, {}])) }
+        return { device_keys: Object.fromEntries(users.map((user) => [user, {}])) as JsonObject }
       }
       case 'keys_claim':
         return { one_time_keys: {} }

@@ -9,6 +9,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import { encodeBase64Url } from '../../protocol/base64.js'
+import { CanonicalJsonError } from '../../protocol/canonical-json.js'
 import { serverNameOf } from '../../protocol/identifiers.js'
 import { isObject, own, ownString, type JsonObject } from '../../protocol/json.js'
 import { roomVersionNames, rulesOf, type RoomVersionRules } from '../../protocol/room-versions.js'
@@ -56,17 +57,22 @@ export async function makeEvent(
   if (rules === undefined) throw new Unreachable(resident, `the room's version ${version} is not known here`)
   const event = own(template, 'event')
   if (!isObject(event) || !isOf(wanted, event)) throw new Unreachable(resident, 'its template is of another event')
-  const { pdu: content, text } = finishEvent(
-    rules,
-    pduOf(rules, server, resident, wanted, event),
-    server.name,
-    server.signatures.key,
-  )
+  const { pdu: content, text } = finished(rules, server, resident, pduOf(rules, server, resident, wanted, event))
   // Who lets the user in has not signed yet.
   const parsed = parsePdu(text)
   const pdu = isDropped(parsed) ? parsed : readPdu(rules, wanted.roomId, parsed.value)
   if (isDropped(pdu)) throw new Unreachable(resident, `no valid event can be made of its template: ${pdu.why}`)
   return { rules, pdu, content }
+}
+
+/** @throws Unreachable where what the template says has no canonical form. */
+function finished(rules: RoomVersionRules, { name, signatures }: OwnServer, resident: string, pdu: JsonObject) {
+  try {
+    return finishEvent(rules, pdu, name, signatures.key)
+  } catch (cause) {
+    if (!(cause instanceof CanonicalJsonError)) throw cause
+    throw new Unreachable(resident, `no event can be made of its template: ${cause.message}`, { cause })
+  }
 }
 
 async function templateFrom(
