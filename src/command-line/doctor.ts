@@ -17,6 +17,7 @@ import { connectionFindings } from './doctor/connections.js'
 import { type Finding, good, wrong } from './doctor/finding.js'
 import { hereFinding } from './doctor/here.js'
 import { walk } from './doctor/walk.js'
+import { isOnlyHere } from './on-the-federation.js'
 import { printable } from './printable.js'
 import { version } from './version.js'
 
@@ -82,7 +83,7 @@ export async function examine(examination: Examination): Promise<Report> {
 
 function nameFinding(serverName: string): Finding {
   const host = serverName.replace(/:\d+$/, '')
-  if (host === 'localhost' || host.endsWith('.localhost')) {
+  if (isOnlyHere(host)) {
     return wrong(
       'SERVER_NAME',
       `${serverName} is what every machine calls itself: no other server can reach it`,

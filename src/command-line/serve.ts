@@ -2,6 +2,7 @@ import { type Config, loadConfig } from '../config.js'
 import { keepGarbageSmall } from '../garbage.js'
 import { type Homeserver, startHomeserver } from '../homeserver.js'
 import { createLogger, type Logger } from '../logger.js'
+import { onTheFederation } from './on-the-federation.js'
 
 /** Serves until SIGINT, SIGTERM or SIGHUP. */
 export async function serve({ signingKeyRotated }: { signingKeyRotated?: boolean }): Promise<void> {
@@ -58,7 +59,14 @@ class StopSignals {
 function announce({ addresses, baseUrl, place, setupLink }: Homeserver, config: Config, log: Logger): void {
   if (config.log.format === 'json') {
     log.info(
-      { addresses, base_url: baseUrl, server_name: config.serverName, data: place, setup_link: setupLink },
+      {
+        addresses,
+        base_url: baseUrl,
+        server_name: config.serverName,
+        other_servers: onTheFederation(config),
+        data: place,
+        setup_link: setupLink,
+      },
       'serving',
     )
     return
@@ -67,13 +75,12 @@ function announce({ addresses, baseUrl, place, setupLink }: Homeserver, config: 
 }
 
 /** Exported for its test. */
-export function summary(
-  { addresses, baseUrl, place, setupLink }: Omit<Homeserver, 'close'>,
-  { serverName, dataDir, database, signingKeyFile }: Config,
-): string {
+export function summary({ addresses, baseUrl, place, setupLink }: Omit<Homeserver, 'close'>, config: Config): string {
+  const { serverName, dataDir, database, signingKeyFile } = config
   const rows = [
     ['Address', addresses.join(', ') + (addresses.includes(baseUrl) ? '' : ` (clients use ${baseUrl})`)],
     ['Server name', `${serverName} (users are @name:${serverName})`],
+    ['Federation', onTheFederation(config)],
     ['Data', database.own ? `${place} (database and signing key: back it up)` : `${place}; and ${dataDir}`],
     ['Signing key', signingKeyFile],
   ]
