@@ -11,6 +11,7 @@ import { silentLogger } from '../../src/logger.js'
 import { recordServer, serverRecord } from '../../src/store/server.js'
 import { testDatabase, type TestDatabase } from './postgres.js'
 import { testServer } from './rooms.js'
+import { ScriptedRemote } from './scripted-remote.js'
 import { register, type TestUser } from './test-user.js'
 
 export { TestUser } from './test-user.js'
@@ -60,7 +61,8 @@ export async function startTestHomeserver(options: TestHomeserverOptions = {}): 
     log: silentLogger,
     shuttingDown: stopping.signal,
     passwords: cheap,
-    ...(options.remote && { remote: options.remote }),
+    // Nobody is there, unless a test says so: none of them asks the internet.
+    remote: options.remote ?? new ScriptedRemote(),
   })
   const server = await listen(app, { host: '127.0.0.1', port: 0, logger: silentLogger })
   const baseUrl = `http://127.0.0.1:${server.port}`

@@ -21,8 +21,9 @@ import { keysWithOwn } from '../../room/inbound/own-signature.js'
 import { isKnown, type KnownRoom } from '../../room/known-room.js'
 import { memberContent } from '../../room/member-content.js'
 import { join, knock, leave, leaveUnheld } from '../../room/membership-changes.js'
-import { knockState } from '../../room/invite-state.js'
+import { knockState, serversTold } from '../../room/invite-state.js'
 import { proposeEvent } from '../../room/proposed-event.js'
+import { joinGrant } from '../../room/restricted-join.js'
 import { largestServers } from '../../store/held-events.js'
 import { joinedOfServer, membershipIn } from '../../store/memberships.js'
 import { profile } from '../../store/profiles.js'
@@ -69,15 +70,17 @@ export class RemoteMemberships {
     const name = await this.deps.inbound.stores.names.find(roomId)
     const candidates = await this.candidates(roomId, name, userId, via)
     if (name !== undefined && isKnown(name) && ((await this.isIn(name)) || candidates.length === 0)) {
-      const unable = await this.joinHere(name, userId, more, signed, candidates)
-      if (unable === undefined) return roomId
+      if (candidates.length === 0 || (await this.canLetIn(name, userId))) {
+        await join(this.deps.inbound, name, userId, more, signed)
+        return roomId
+      }
     }
     if (candidates.length === 0) throw notFound('No server that is in the room is known: name one with `via`')
     await this.oneAtATime.run(roomId, async () => {
       const known = await this.deps.inbound.stores.names.find(roomId)
       const isResident = known !== undefined && isKnown(known) && (await this.isIn(known))
       // Somebody of ours came into it meanwhile.
-      if (isResident && name === undefined) return this.joinHere(known, userId, more, signed, [])
+      if (isResident && name === undefined) return join(this.deps.inbound, known, userId, more, signed)
       const content = memberContent('join', await profile(this.deps.inbound.db, userId), {
         ...more,
         ...(signed !== undefined && { third_party_invite: { signed } }),
@@ -87,23 +90,10 @@ export class RemoteMemberships {
     return roomId
   }
 
-  /** In a restricted room it may be that only another server can let the user in: then its refusal is the result. */
-  private async joinHere(
-    name: KnownRoom,
-    userId: string,
-    more: JsonObject,
-    signed: JsonObject | undefined,
-    candidates: readonly string[],
-  ): Promise<MatrixError | undefined> {
-    try {
-      await join(this.deps.inbound, name, userId, more, signed)
-      return undefined
-    } catch (cause) {
-      const isToBeTriedElsewhere =
-        candidates.length > 0 && cause instanceof MatrixError && cause.status === 403 && name.rules.restrictedJoins
-      if (!isToBeTriedElsewhere) throw cause
-      return cause
-    }
+  /** False in a restricted room that only other servers can let the user into. */
+  private async canLetIn(name: KnownRoom, userId: string): Promise<boolean> {
+    const { kind } = await joinGrant(this.deps.inbound.rooms, name, userId)
+    return kind !== 'unable to grant' && kind !== 'unable to tell'
   }
 
   async knock(userId: string, destination: Destination, more: JsonObject, signal?: AbortSignal): Promise<string> {
@@ -157,7 +147,7 @@ export class RemoteMemberships {
     return (await joinedOfServer(db, room, serverName, 1)).length > 0
   }
 
-  /** Who invited them is in the room; then whom the client named; then who was in it when we were. */
+  /** Who invited them is in the room; then whom the client named, who is said to be in it, who was in it when we were. */
   private async candidates(
     roomId: string,
     name: RoomName | undefined,
@@ -166,9 +156,10 @@ export class RemoteMemberships {
   ): Promise<string[]> {
     const { db, serverName } = this.deps.inbound
     const membership = name && (await membershipIn(db, name.room, userId))
-    const inviter = membership?.membership === 'invite' ? serverNameOf(membership.sender) : undefined
+    const isWaiting = membership?.membership === 'invite' || membership?.membership === 'knock'
+    const told = isWaiting ? serversTold(membership) : []
     const residents = name !== undefined && isKnown(name) ? await largestServers(db, name.room, 5) : []
-    const named = [inviter, ...via, ...residents, serverNameOf(roomId)]
+    const named = [...told.slice(0, 1), ...via, ...told, ...residents, serverNameOf(roomId)]
     const servers = named.filter((server): server is string => server !== undefined && isServerName(server))
     return [...new Set(servers)].filter((server) => server !== serverName).slice(0, MOST_CANDIDATES)
   }
