@@ -9,13 +9,14 @@
  * right; and where the room id follows from `m.room.create`, that event has to be there, and to be the room's.
  */
 import { contentHashMatches } from '../protocol/hashes.js'
-import { fitsId, isUserId } from '../protocol/identifiers.js'
+import { fitsId, isUserId, serverNameOf } from '../protocol/identifiers.js'
 import { isObject, own, ownString, type Json, type JsonObject } from '../protocol/json.js'
 import { invalidParam, tooLarge } from '../protocol/matrix-error.js'
 import { redactedEvent } from '../protocol/pdu.js'
 import type { RoomEvent } from '../protocol/room-event.js'
 import type { RoomVersionRules } from '../protocol/room-versions.js'
 import { strippedText } from '../protocol/stripped-event.js'
+import type { MembershipRow } from '../store/memberships.js'
 import type { InboundDeps } from './inbound/inbound-deps.js'
 import { keysOfBatch, type KeysOf } from './inbound/keys-of-batch.js'
 import { NotNow } from './inbound/not-now.js'
@@ -56,6 +57,16 @@ export function knockState(knock: RoomEvent, told: Json | undefined): string {
     .flatMap((entry) => strippedOf(entry) ?? [])
   const text = textOf(shown, knock)
   return Buffer.byteLength(text) > MOST_BYTES ? textOf([], knock) : text
+}
+
+/** The servers of whoever invited, and of whoever made what is told of the room: some of those that are in it. */
+export function serversTold({
+  sender,
+  strippedState = '[]',
+}: Pick<MembershipRow, 'sender' | 'strippedState'>): string[] {
+  const told = JSON.parse(strippedState) as readonly { readonly sender: string }[]
+  const servers = [sender, ...told.map((event) => event.sender)].map(serverNameOf)
+  return [...new Set(servers)].filter((server) => server !== undefined)
 }
 
 const entriesIn = (given: Json | undefined): readonly Json[] => (Array.isArray(given) ? (given as readonly Json[]) : [])

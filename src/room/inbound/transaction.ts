@@ -13,6 +13,7 @@ import type { InboundDeps } from './inbound-deps.js'
 import type { PduText } from './peers.js'
 import { drop, isDropped, parsePdu, readPdu, type Dropped, type Pdu } from './read-pdu.js'
 import { lacksSignature } from './signatures.js'
+import { isTakenBack } from './taken-back.js'
 
 /** "pdus": by event id, an empty object, or one with an error. A PDU whose id cannot be told has no entry. */
 export type PduAnswers = Record<string, { readonly error?: string }>
@@ -38,6 +39,7 @@ export class Transactions {
     const judged: Judged[] = []
     for (const text of texts) {
       const result = await this.judge(origin, text)
+      if (result === 'taken back') continue
       if (!isDropped(result)) judged.push(result)
       else this.count(origin, result)
       const eventId = isDropped(result) ? result.eventId : result.pdu.event.eventId
@@ -51,13 +53,18 @@ export class Transactions {
     return { pdus, roomIds: [...new Set(fitting.map(({ name }) => name.roomId))] }
   }
 
-  private async judge(origin: string, text: PduText): Promise<Judged | (Dropped & { eventId?: string })> {
+  private async judge(
+    origin: string,
+    text: PduText,
+  ): Promise<Judged | 'taken back' | (Dropped & { eventId?: string })> {
     const parsed = parsePdu(text)
     if (isDropped(parsed)) return parsed
     const roomId = ownString(parsed.value, 'room_id')
     const name = roomId === undefined ? undefined : await this.room(roomId)
-    if (name === undefined)
+    if (name === undefined) {
+      if (await isTakenBack(this.deps, origin, parsed.value)) return 'taken back'
       return { ...drop('room unknown', 'this server is not in the room'), eventId: eventIdIn(parsed.value) }
+    }
     const pdu = readPdu(name.rules, name.roomId, parsed.value)
     if (isDropped(pdu)) return { ...pdu, eventId: eventIdIn(parsed.value) }
     const { eventId } = pdu.event

@@ -1,0 +1,47 @@
+/**
+ * Invites and knocks of our users that end while nobody of ours is in the room: an invite is taken back, a knock is turned
+ * away, either may end in a ban. The rules cannot be asked, since the state of the room is not here, and neither can the
+ * signature of the event, whose room version may not be known. What counts is who made the request: a server that vouched
+ * for the room when it told us of it, for a user of its own.
+ */
+import { serverNameOf } from '../../protocol/identifiers.js'
+import { isObject, own, ownString, type JsonObject } from '../../protocol/json.js'
+import { membershipIn } from '../../store/memberships.js'
+import { serversTold } from '../invite-state.js'
+import type { InboundDeps } from './inbound-deps.js'
+
+type Deps = Pick<InboundDeps, 'db' | 'stores' | 'rooms' | 'serverName'>
+
+/** Whether this PDU of a room in which nobody of ours is ended an invite or a knock. */
+export async function isTakenBack(deps: Deps, origin: string, pdu: JsonObject): Promise<boolean> {
+  const ending = endingIn(pdu)
+  if (ending === undefined || serverNameOf(ending.user) !== deps.serverName) return false
+  if (serverNameOf(ending.sender) !== origin) return false
+  const name = await deps.stores.names.find(ending.roomId)
+  const current = name && (await membershipIn(deps.db, name.room, ending.user))
+  if (current === undefined || current.event !== undefined) return false
+  if (current.membership !== 'invite' && current.membership !== 'knock') return false
+  if (!serversTold(current).includes(origin)) return false
+  const { membership, sender } = ending
+  const ended = { membership, event: undefined, sender, strippedState: undefined }
+  await deps.rooms.deps.writer.write([{ kind: 'membership', room: current.room, user: ending.user, ...ended }])
+  return true
+}
+
+interface Ending {
+  readonly roomId: string
+  readonly user: string
+  readonly sender: string
+  readonly membership: 'leave' | 'ban'
+}
+
+function endingIn(pdu: JsonObject): Ending | undefined {
+  const content = own(pdu, 'content')
+  const membership = isObject(content) ? ownString(content, 'membership') : undefined
+  const roomId = ownString(pdu, 'room_id')
+  const user = ownString(pdu, 'state_key')
+  const sender = ownString(pdu, 'sender')
+  if (ownString(pdu, 'type') !== 'm.room.member' || (membership !== 'leave' && membership !== 'ban')) return undefined
+  if (roomId === undefined || user === undefined || sender === undefined) return undefined
+  return { roomId, user, sender, membership }
+}
