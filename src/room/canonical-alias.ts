@@ -1,9 +1,15 @@
 import { isRoomAlias } from '../protocol/identifiers.js'
 import { own, type Json, type JsonObject } from '../protocol/json.js'
-import { badAlias, badJson, invalidParam } from '../protocol/matrix-error.js'
-import { alias } from '../store/aliases.js'
+import { badAlias, badJson, invalidParam, MatrixError } from '../protocol/matrix-error.js'
+import type { ResolvedAlias } from './aliases.js'
 import type { KnownRoom } from './known-room.js'
 import type { Rooms } from './rooms.js'
+
+export interface CanonicalAliasDeps {
+  readonly rooms: Rooms
+  /** Of this server and of others. */
+  readonly remoteQueries: { resolveAlias(alias: string): Promise<ResolvedAlias> }
+}
 
 /**
  * Aliases that an `m.room.canonical_alias` event adds must exist and point to its room; those it had before may stay.
@@ -11,15 +17,30 @@ import type { Rooms } from './rooms.js'
  *
  * @throws MatrixError 400
  */
-export async function checkCanonicalAlias(rooms: Rooms, name: KnownRoom, content: JsonObject): Promise<void> {
+export async function checkCanonicalAlias(
+  { rooms, remoteQueries }: CanonicalAliasDeps,
+  name: KnownRoom,
+  content: JsonObject,
+): Promise<void> {
   const current = await rooms.currentState(name, 'm.room.canonical_alias', '')
   const before = new Set(current === undefined ? [] : aliasesIn(current.event.content).filter(isText))
   for (const given of aliasesIn(content)) {
     if (!isText(given)) throw badJson('body.alias must be a string, and body.alt_aliases a list of strings')
     if (before.has(given)) continue
     if (!isRoomAlias(given)) throw invalidParam(`${given.slice(0, 300)} is no room alias`)
-    const found = await alias(rooms.deps.stores.db, given)
-    if (found?.room !== name.room) throw badAlias(`${given} is not an alias of this room`)
+    if ((await roomIdOf(remoteQueries, given)) !== name.roomId) {
+      throw badAlias(`${given} is not an alias of this room`)
+    }
+  }
+}
+
+async function roomIdOf(queries: CanonicalAliasDeps['remoteQueries'], alias: string): Promise<string | undefined> {
+  try {
+    return (await queries.resolveAlias(alias)).roomId
+  } catch (cause) {
+    // Unknown, or its server cannot be asked.
+    if (cause instanceof MatrixError) return undefined
+    throw cause
   }
 }
 

@@ -85,7 +85,7 @@ export const setRoomStateWithKey = endpoint({
       const event = await setMember(services, name, requester.userId, stateKey, body)
       return { event_id: event.event.eventId }
     }
-    if (type === 'm.room.canonical_alias' && stateKey === '') await checkCanonicalAlias(rooms, name, body)
+    if (type === 'm.room.canonical_alias' && stateKey === '') await checkCanonicalAlias(services, name, body)
     const event = await rooms.send(name, { type, stateKey, sender: requester.userId, content: body })
     return { event_id: event.event.eventId }
   },
