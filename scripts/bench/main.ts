@@ -4,7 +4,9 @@ import { Command, InvalidArgumentError, Option } from 'commander'
 import { run, type RunOptions } from './run.js'
 import type { Scenario } from './scenario.js'
 import { fanOut, type FanOutOptions } from './scenarios/fan-out.js'
+import { federatedJoin, type FederatedJoinOptions } from './scenarios/federated-join.js'
 import { federationIn, type FederationInOptions } from './scenarios/federation-in.js'
+import { federationOut, type FederationOutOptions } from './scenarios/federation-out.js'
 import { idle, type IdleOptions } from './scenarios/idle.js'
 import { inbound, type InboundOptions } from './scenarios/inbound.js'
 import { initialSync, type InitialSyncOptions } from './scenarios/initial-sync.js'
@@ -77,6 +79,20 @@ const program = new Command('bench')
       .addOption(number('--rooms <n>', 'rooms of each of them', 4, 1, 1000))
       .addOption(number('--events <n>', 'events of a round', 5000, 1, 1_000_000))
       .option('--poisoned', 'a little at a time, alone and beside a room nobody can go on with', false),
+  )
+  .addCommand(
+    scenarioCommand<FederationOutOptions>(federationOut, 'one event to many servers; starts a Hearth of its own')
+      .addOption(number('--servers <n>', 'servers with a member in the room', 1000, 2, 10_000))
+      .addOption(number('--dead <n>', 'servers that do not answer, beside the others of --servers', 900, 1, 9_999))
+      .addOption(number('--silent <n>', 'of these, how many take a connection and say nothing', 0, 0, 9_999))
+      .addOption(number('--log-events <n>', 'events of other rooms, among which one is looked for', 0, 0, 10_000_000)),
+  )
+  .addCommand(
+    scenarioCommand<FederatedJoinOptions>(federatedJoin, 'a large room is joined by another Hearth; starts two')
+      .addOption(number('--members <n>', 'members of the room', 10_000, 2, 100_000))
+      .addOption(
+        number('--messages <n>', 'messages of a round from a client of one to a client of the other', 50, 1, 1000),
+      ),
   )
   .addCommand(
     scenarioCommand<FanOutOptions>(fanOut, 'send until all members have it from /sync').addOption(

@@ -1,7 +1,7 @@
 /**
  * A room of many members as the rows of one batch of the server's own log writer. The events are what the room version
- * asks for, chained and with the auth events they would have, but their ids, hashes and signatures are random bytes:
- * nobody checks the database it trusts.
+ * asks for, chained and with the auth events they would have, but unless the server's key is given their ids, hashes and
+ * signatures are random bytes: nobody checks the database it trusts.
  *
  * States are exact for the events that made the room and for its newest members. The members between them join in one
  * step: each has the state before and after all of them, which nobody looks at unless they read that far back.
@@ -9,10 +9,12 @@
 
 import { randomBytes } from 'node:crypto'
 import { canonicalJson } from '../../../src/protocol/canonical-json.js'
+import { serverNameOf } from '../../../src/protocol/identifiers.js'
 import type { JsonObject } from '../../../src/protocol/json.js'
 import type { EventNumber, Position, RoomNumber, StateKeyNumber } from '../../../src/protocol/numbers.js'
 import { roomEventOf } from '../../../src/protocol/pdu.js'
 import type { RoomVersionRules } from '../../../src/protocol/room-versions.js'
+import { finishEvent, type SigningKey } from '../../../src/protocol/signing.js'
 import { change, emptyState, FIRST_SEGMENT, run, SegmentPacker } from '../../../src/protocol/state-trie.js'
 import type { Fact } from '../../../src/store/facts.js'
 import type { Batch } from '../../../src/store/log-statements.js'
@@ -25,6 +27,8 @@ export interface RoomPlan {
   readonly rules: RoomVersionRules
   readonly serverName: string
   readonly identityKey: Uint8Array
+  /** Events that other servers are to accept: all members are of this server then. */
+  readonly signingKey?: SigningKey | undefined
   readonly name: string
   readonly topic: string
   /** User ids; the first creates the room. */
@@ -126,14 +130,14 @@ class RoomBuilder {
     const position = (plan.firstPosition + index) as Position
     const previous = this.#events.at(-1)?.stored
     const authEvents = authTypes(draft.type, plan.rules).flatMap((type) => this.#authorising.get(type) ?? [])
-    const pdu = this.#pdu(draft, previous, authEvents)
-    const event = roomEventOf(plan.rules, pdu, `$${randomBytes(32).toString('base64url')}`)
+    const { pdu, text, eventId } = this.#signed(this.#pdu(draft, previous, authEvents))
+    const event = roomEventOf(plan.rules, pdu, eventId)
     if (index === 0) this.#roomId = event.roomId
     const stored: StoredEvent = {
       number: plan.numbers[index]!,
       room: plan.room,
       event,
-      text: canonicalJson(pdu),
+      text,
       stateKey,
       position,
       anchor: position,
@@ -164,15 +168,21 @@ class RoomBuilder {
       auth_events: authEvents.map(({ event }) => event.eventId),
       content: draft.content,
       depth: this.#events.length + 1,
-      hashes: { sha256: unpadded(32) },
       origin_server_ts: this.#now,
       prev_events: previous === undefined ? [] : [previous.event.eventId],
       ...(withRoomId ? { room_id: roomId } : {}),
       sender: draft.sender,
-      signatures: { [serverName]: { 'ed25519:bench': unpadded(64) } },
       state_key: draft.stateKey,
       type: draft.type,
     }
+  }
+
+  #signed(unsigned: JsonObject): { pdu: JsonObject; text: string; eventId: string } {
+    const { rules, serverName, signingKey } = this.plan
+    if (signingKey !== undefined) return finishEvent(rules, unsigned, serverName, signingKey)
+    const signatures = { [serverName]: { 'ed25519:bench': unpadded(64) } }
+    const pdu = { ...unsigned, hashes: { sha256: unpadded(32) }, signatures }
+    return { pdu, text: canonicalJson(pdu), eventId: `$${randomBytes(32).toString('base64url')}` }
   }
 
   #membership({ number, position }: StoredEvent, user: string): Fact {
@@ -189,10 +199,11 @@ class RoomBuilder {
   }
 
   finish(): LargeRoom {
-    const { room, version } = this.plan
+    const { room, version, members, serverName } = this.plan
+    const isShared = members.some((user) => serverNameOf(user) !== serverName) || undefined
     const last = this.#events.at(-1)!.stored.number
     const counts = { notifyCount: 0, highlightCount: 0, lastActivityTs: this.#now }
-    const head = { version: 1, forwardExtremities: [last], state: this.#state, ...counts }
+    const head = { version: 1, forwardExtremities: [last], state: this.#state, isShared, ...counts }
     const created = { roomId: this.#roomId, version, creationEvent: this.plan.numbers[0]! }
     const changes = [{ builtOn: 0, events: this.#events, head, summary: this.#summary(), created }]
     const lane = { room, changes, segments: this.#packer.take(), nextSegment: this.#packer.nextSegment }

@@ -10,6 +10,7 @@
 import pg from 'pg'
 import type { EventNumber, Position, RoomNumber, StateKeyNumber } from '../../../src/protocol/numbers.js'
 import { rulesOf } from '../../../src/protocol/room-versions.js'
+import type { SigningKey } from '../../../src/protocol/signing.js'
 import { statements } from '../../../src/store/log-statements.js'
 import { logLock } from '../../../src/store/log-tables.js'
 import { concurrently } from '../concurrently.js'
@@ -21,6 +22,12 @@ export interface Seeding {
   readonly rooms: number
   readonly members: number
   readonly roomVersion: string
+  /** By what the rooms are found again, beside the number of members. */
+  readonly kind?: string
+  /** Of the members but the first, in turn; otherwise they are the Hearth's. */
+  readonly servers?: readonly string[]
+  /** With which the events are signed, where other servers check them. */
+  readonly signingKey?: SigningKey
   readonly signal: AbortSignal
   /** Makes the server write into its log, and waits for it. */
   advanceLog(): Promise<unknown>
@@ -72,7 +79,7 @@ class Seeder {
 
   /** By this the rooms are found again. */
   get #topic(): string {
-    return `A room of the bench, of ${this.seeding.members} members`
+    return `${this.seeding.kind ?? 'A room of the bench'}, of ${this.seeding.members} members`
   }
 
   async #checkDatabase(): Promise<void> {
@@ -93,7 +100,11 @@ class Seeder {
     const events = ROOM_EVENTS + members - 1
     const first = await this.#reservePositions(count * events)
     await this.seeding.advanceLog()
-    const shared = usersOf('all', Math.ceil(members / 2), server.server_name)
+    const serverOf = (member: number): string => {
+      const servers = member === 0 ? [] : (this.seeding.servers ?? [])
+      return servers[(member - 1) % servers.length] ?? server.server_name
+    }
+    const shared = usersOf('all', 0, Math.ceil(members / 2), serverOf)
     await this.#intern(this.#client, shared)
     await this.#internOthers()
     const free = [...this.clients]
@@ -102,7 +113,7 @@ class Seeder {
       this.seeding.show(`room ${index + 1} of ${count}`)
       const client = free.pop()!
       const { room, numbers } = await this.#identities(client, events)
-      const own = usersOf(String(room), members - shared.length, server.server_name)
+      const own = usersOf(String(room), shared.length, members - shared.length, serverOf)
       await this.#intern(client, own)
       const place = { room, numbers, firstPosition: (first + index * events) as Position }
       const roomId = await this.#write(client, {
@@ -134,6 +145,7 @@ class Seeder {
       rules: rulesOf(this.seeding.roomVersion)!,
       serverName: plan.server_name,
       identityKey: plan.state_identity_key,
+      signingKey: this.seeding.signingKey,
       stateKey: (type, key) => this.#keys.get(type === 'm.room.member' ? key : type)!,
     })
     await client.query('begin')
@@ -210,5 +222,6 @@ class Seeder {
 }
 
 /** Half of a room's members are in all of the rooms, half in this one alone. They have no accounts. */
-const usersOf = (group: string, count: number, serverName: string): string[] =>
-  Array.from({ length: count }, (_, index) => `@bench-member-${group}-${index}:${serverName}`)
+function usersOf(group: string, first: number, count: number, serverOf: (member: number) => string): string[] {
+  return Array.from({ length: count }, (_, index) => `@bench-member-${group}-${index}:${serverOf(first + index)}`)
+}
