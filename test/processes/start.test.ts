@@ -131,6 +131,23 @@ describe('commands', () => {
     expect(server.hasEnded).toBe(false)
   })
 
+  it('look at the server from outside, and end with 1 when nobody can come', async () => {
+    const environment = { SERVER_NAME: 'hearth.localhost' }
+    const elsewhere = await hearth.run(['doctor'], { environment: { ...environment, LISTEN: '127.0.0.1:1' } })
+    expect(elsewhere).toMatchObject({
+      code: 1,
+      stdout: expect.stringContaining('the server does not run here'),
+      stderr: '',
+    })
+    const told = await hearth.run(['doctor', '--json'], { environment })
+    expect(told.code).toBe(1)
+    expect(JSON.parse(told.stdout)).toMatchObject({
+      server_name: 'hearth.localhost',
+      reachable: false,
+      findings: [{ about: 'This machine' }, { about: 'SERVER_NAME', verdict: 'wrong', advice: expect.any(String) }],
+    })
+  })
+
   it('that are given nonsense say so and end with 1', async () => {
     const elsewhere = { DATABASE_URL: 'postgres:///nothing?host=/nowhere' }
     expect((await hearth.run(['user', 'remove', 'grace'])).code).toBe(1)
