@@ -316,11 +316,12 @@ function roomServers(facts: readonly Fact[], serverName: string): QueryConfig | 
     `with input as materialized (
        select * from json_to_recordset($1) as x (room int, user_id text, server text, joined int, position bigint)
      ), newest as materialized (
-       select distinct on (room, user_id) room, user_id, server, joined from input order by room, user_id, position desc
+       select distinct on (room, user_id) room, user_id, server, joined,
+         min(position) over of_server as first, max(position) over of_server as last
+       from input window of_server as (partition by room, server) order by room, user_id, position desc
      ), changed as materialized (
        select room, server, sum(joined - (coalesce(membership.membership, '') = 'join')::int) as difference,
-         (select min(position) from input where room = newest.room and server = newest.server) as first,
-         (select max(position) from input where room = newest.room and server = newest.server) as last
+         min(first) as first, max(last) as last
        from newest left join membership using (room, user_id)
        group by room, server
        having sum(joined - (coalesce(membership.membership, '') = 'join')::int) <> 0

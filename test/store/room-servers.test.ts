@@ -121,6 +121,17 @@ describe('a room shared with other servers', () => {
     expect([await marks(room), await outgoing(room)]).toEqual([[], []])
   })
 
+  it('takes in ten thousand members of two thousand servers in a moment, as a join to a large room brings them', async () => {
+    const room = await holdRoom(engine, labRoom({}))
+    const members = Array.from({ length: 10_000 }, (_, i) => `@user${i}:server${i % 2_000}.example`)
+    const joined = { kind: 'membership', room: room.room, membership: 'join' } as const
+    await engine.rooms.deps.writer.write(
+      members.map((user) => ({ ...joined, user, sender: user, event: undefined, strippedState: undefined })),
+    )
+    const others = (await servers(room)).filter(({ server }) => server !== 'one.example')
+    expect([others.length, new Set(others.map((row) => row.joined))]).toEqual([2_000, new Set([5])])
+  }, 10_000)
+
   it('is one for every process on the database', async () => {
     const lab = labRoom({ members: [carol] })
     const room = await holdRoom(engine, lab)
