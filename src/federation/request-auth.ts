@@ -68,10 +68,10 @@ export class RequestAuth {
 
   /** A key that counts at this moment: those of `old_verify_keys` have expired, whatever they sign. */
   async #key({ origin, keyId }: Credentials): Promise<Uint8Array> {
-    const now = this.deps.now()
-    const found = (await this.#keys(origin, keyId, now)).get(keyId)
+    const found = (await this.#keys(origin, keyId, this.deps.now())).get(keyId)
     if (found === undefined) throw unauthorized(`${origin} publishes no key ${keyId}`)
-    if (found.validUntil <= now) throw unauthorized(`The key ${keyId} of ${origin} has expired`)
+    // By now: the answer that says of a key that it is an old one may have come meanwhile.
+    if (found.validUntil <= this.deps.now()) throw unauthorized(`The key ${keyId} of ${origin} has expired`)
     return found.key
   }
 

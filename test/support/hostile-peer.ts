@@ -74,6 +74,9 @@ export interface Asking extends Partial<RequestToSign> {
   readonly authorization?: string
 }
 
+const started: HttpsServer[] = []
+afterAll(() => Promise.all(started.map((server) => server.close())))
+
 class Refusal extends Error {
   constructor(
     readonly status: number,
@@ -102,7 +105,7 @@ export class HostilePeer {
 
   static async start(authority: TestAuthority, hearth: FederatedServer): Promise<HostilePeer> {
     const https = await HttpsServer.listening(authority, ['localhost', '127.0.0.1'])
-    afterAll(() => https.close())
+    started.push(https)
     return new HostilePeer(https, hearth)
   }
 
