@@ -16,8 +16,8 @@ export const leaveRoom = endpoint({
   body: Type.Object({ reason }),
   emptyBody: 'allowed',
 
-  async handle({ memberships }, { requester, params, body, signal }) {
-    await memberships.leave(requester.userId, params.roomId, reasonIn(body), signal)
+  async handle({ memberships }, { requester, params, body }) {
+    await memberships.leave(requester.userId, params.roomId, reasonIn(body))
     return {}
   },
 })

@@ -113,9 +113,9 @@ export class RemoteMemberships {
 
   /**
    * Leaves a room, declines an invite, takes back a knock. Where no server takes the leave, the invite or the knock is gone
-   * for the user all the same.
+   * for the user all the same. It goes on when its client has gone.
    */
-  async leave(userId: string, roomId: string, more: JsonObject, signal?: AbortSignal): Promise<void> {
+  async leave(userId: string, roomId: string, more: JsonObject): Promise<void> {
     const { stores, db, logger } = this.deps.inbound
     const name = await stores.names.find(roomId)
     if (name === undefined) throw notFound('This server does not know the room')
@@ -125,7 +125,7 @@ export class RemoteMemberships {
     }
     const current = await membershipIn(db, name.room, userId)
     if (current?.membership === 'invite' || current?.membership === 'knock') {
-      await this.handshake('leave', roomId, userId, more, candidates, signal).catch((cause: unknown) => {
+      await this.handshake('leave', roomId, userId, more, candidates).catch((cause: unknown) => {
         if (!(cause instanceof MatrixError)) throw cause
         logger.info({ room_id: roomId, reason: cause.message }, 'no server took the refusal of an invite')
       })
@@ -164,14 +164,18 @@ export class RemoteMemberships {
     return [...new Set(servers)].filter((server) => server !== serverName).slice(0, MOST_CANDIDATES)
   }
 
-  /** With the first of the candidates that can. @throws MatrixError */
+  /**
+   * With the first of the candidates that can. `signal` ends it only before an event goes out: what a server has taken is
+   * in the room, and has to be known here.
+   * @throws MatrixError
+   */
   private async handshake(
     membership: Handshake,
     roomId: string,
     userId: string,
     content: JsonObject,
     candidates: readonly string[],
-    signal: AbortSignal | undefined,
+    signal?: AbortSignal,
   ): Promise<void> {
     const { remote, inbound } = this.deps
     let failure: unknown
@@ -179,7 +183,7 @@ export class RemoteMemberships {
       try {
         const wanted = { membership, roomId, userId, content, now: inbound.now() }
         const made = await makeEvent(remote, inbound.rooms.deps.server, resident, wanted, signal)
-        return await this.complete(membership, resident, made, signal)
+        return await this.complete(membership, resident, made)
       } catch (cause) {
         if (!(cause instanceof RemoteError || cause instanceof Unreachable || cause instanceof NotNow)) throw cause
         inbound.logger.info({ room_id: roomId, resident, reason: cause.message }, `a ${membership} failed`)
@@ -189,26 +193,21 @@ export class RemoteMemberships {
     throw refusalOf(failure, membership)
   }
 
-  private complete(
-    membership: Handshake,
-    resident: string,
-    made: Made,
-    signal: AbortSignal | undefined,
-  ): Promise<void> {
+  private complete(membership: Handshake, resident: string, made: Made): Promise<void> {
     switch (membership) {
       case 'join':
-        return this.completeJoin(resident, made, signal)
+        return this.completeJoin(resident, made)
       case 'leave':
-        return sendLeave(this.deps.remote, resident, made, signal)
+        return sendLeave(this.deps.remote, resident, made)
       case 'knock':
-        return this.completeKnock(resident, made, signal)
+        return this.completeKnock(resident, made)
     }
   }
 
   /** The knock is in the room of others; here it is a membership of the user's, with what they may know of the room. */
-  private async completeKnock(resident: string, made: Made, signal: AbortSignal | undefined): Promise<void> {
+  private async completeKnock(resident: string, made: Made): Promise<void> {
     const { remote, inbound } = this.deps
-    const told = await sendKnock(remote, resident, made, signal)
+    const told = await sendKnock(remote, resident, made)
     const { event } = made.pdu
     await inbound.rooms.deps.writer.write([
       {
@@ -252,17 +251,13 @@ export class RemoteMemberships {
     }
   }
 
-  private async completeJoin(
-    resident: string,
-    { rules, pdu, content }: Made,
-    signal: AbortSignal | undefined,
-  ): Promise<void> {
+  private async completeJoin(resident: string, { rules, pdu, content }: Made): Promise<void> {
     const { remote, inbound } = this.deps
     const { roomId } = pdu.event
     const name = await inbound.stores.names.find(roomId)
     const isResident = name !== undefined && isKnown(name) && (await this.isIn(name))
     await inbound.entrances.during(roomId, async () => {
-      const answer = await sendJoin(remote, resident, roomId, pdu.event.eventId, content, signal)
+      const answer = await sendJoin(remote, resident, roomId, pdu.event.eventId, content)
       const join = answer.event === undefined ? pdu : await this.countersigned(resident, rules, pdu, answer.event)
       if (isResident) {
         // The room is ours already, and goes on: the join is one more event in it.

@@ -24,11 +24,10 @@ export async function sendJoin(
   roomId: string,
   eventId: string,
   content: JsonObject,
-  signal?: AbortSignal,
 ): Promise<JoinAnswer> {
   const path = `/_matrix/federation/v2/send_join/${encodeURIComponent(roomId)}/${encodeURIComponent(eventId)}`
   const request = { method: 'PUT', path, content, timeout: TIMEOUT, maxBytes: MAX_BYTES } as const
-  const answer = await remote.stream(resident, request, signal)
+  const answer = await remote.stream(resident, request)
   const cutter = partsOf({ elements: ['state', 'auth_chain'], members: ['event'] })
   const texts: Record<string, PduText[]> = { state: [], auth_chain: [], event: [] }
   try {

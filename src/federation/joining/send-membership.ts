@@ -7,28 +7,17 @@ import { objectIn, type Made } from './handshake.js'
 const TIMEOUT = 30_000
 
 /** @throws RemoteError, Unreachable */
-export async function sendLeave(remote: Remote, resident: string, made: Made, signal?: AbortSignal): Promise<void> {
-  await send(remote, resident, 'v2/send_leave', made, signal)
+export async function sendLeave(remote: Remote, resident: string, made: Made): Promise<void> {
+  await send(remote, resident, 'v2/send_leave', made)
 }
 
 /** What the server tells of the room: an array of events, if it is as it should be. @throws RemoteError, Unreachable */
-export async function sendKnock(
-  remote: Remote,
-  resident: string,
-  made: Made,
-  signal?: AbortSignal,
-): Promise<Json | undefined> {
-  const answer = await send(remote, resident, 'v1/send_knock', made, signal)
+export async function sendKnock(remote: Remote, resident: string, made: Made): Promise<Json | undefined> {
+  const answer = await send(remote, resident, 'v1/send_knock', made)
   return own(objectIn(resident, answer), 'knock_room_state')
 }
 
-function send(
-  remote: Remote,
-  resident: string,
-  endpoint: string,
-  { pdu: { event }, content }: Made,
-  signal: AbortSignal | undefined,
-): Promise<string> {
+function send(remote: Remote, resident: string, endpoint: string, { pdu: { event }, content }: Made): Promise<string> {
   const path = `/_matrix/federation/${endpoint}/${encodeURIComponent(event.roomId)}/${encodeURIComponent(event.eventId)}`
-  return remote.request(resident, { method: 'PUT', path, content, timeout: TIMEOUT, maxBytes: 8 * 1024 * 1024 }, signal)
+  return remote.request(resident, { method: 'PUT', path, content, timeout: TIMEOUT, maxBytes: 8 * 1024 * 1024 })
 }

@@ -1,0 +1,70 @@
+/** Memberships by handshake with a server that answers late, wrongly, or by events that are not known here. */
+import { afterEach, describe, expect, it } from '@jest/globals'
+import type { JsonObject } from '../../../src/protocol/json.js'
+import { eventually } from '../../support/eventually.js'
+import { startWithHostilePeer, type Operation } from '../../support/hostile-peer.js'
+import { json } from '../../support/https-server.js'
+import type { Branch } from '../../support/laboratory/index.js'
+import type { TestUser } from '../../support/test-user.js'
+
+const { hearth, peer, faults } = await startWithHostilePeer()
+const v3 = '/_matrix/client/v3'
+
+afterEach(() => {
+  peer.honestly()
+  expect(faults).toEqual([])
+})
+
+const join = (user: TestUser, { roomId }: Branch, options?: { readonly signal: AbortSignal }) =>
+  user.post(`${v3}/join/${encodeURIComponent(roomId)}?via=${peer.name}`, {}, options)
+
+/** The event is at the peer, and the Hearth hears of it. */
+async function invite(room: Branch, user: TestUser): Promise<void> {
+  const { eventId, event } = room.invite(peer.eve, user.userId)
+  expect(await peer.invite(room, { eventId, pdu: event.pdu as JsonObject })).toMatchObject({ status: 200 })
+}
+
+/** Its answers wait until they are let go. */
+function holdBack(operation: Operation) {
+  let letGo = () => {}
+  const free = new Promise<void>((resolve) => (letGo = resolve))
+  const before = peer.timesAsked(operation)
+  peer.answers(operation, (honest, _asked, response) => void free.then(() => json(response, honest)))
+  return { asked: () => eventually(`${operation} is asked`, () => peer.timesAsked(operation) > before), letGo }
+}
+
+/** What the Hearth is asked now it is asked after connections that were closed before. */
+const noticed = (user: TestUser) => user.ok('GET', `${v3}/account/whoami`)
+
+describe('a client that goes away', () => {
+  it('has joined where the room has taken the join', async () => {
+    const mia = await hearth.user()
+    const room = peer.room()
+    const gone = new AbortController()
+    const { asked, letGo } = holdBack('send_join')
+    const joining = join(mia, room, gone)
+    await asked()
+    gone.abort()
+    await expect(joining).rejects.toThrow()
+    await noticed(mia)
+    letGo()
+    const joined = async () => (await mia.ok('GET', `${v3}/joined_rooms`)).joined_rooms.includes(room.roomId)
+    await eventually('mia is in the room', joined)
+  })
+
+  it('has declined an invite in the room, too', async () => {
+    const mia = await hearth.user()
+    const room = peer.room()
+    await invite(room, mia)
+    const gone = new AbortController()
+    const { asked, letGo } = holdBack('make_leave')
+    const leaving = mia.post(`${v3}/rooms/${encodeURIComponent(room.roomId)}/leave`, {}, gone)
+    await asked()
+    gone.abort()
+    await expect(leaving).rejects.toThrow()
+    await noticed(mia)
+    const before = peer.timesAsked('send_leave')
+    letGo()
+    await eventually('the room hears of it', () => peer.timesAsked('send_leave') > before)
+  })
+})
