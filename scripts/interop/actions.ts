@@ -18,12 +18,19 @@ export const soon = <T>(what: string, condition: () => Promise<T>): Promise<NonN
 
 export const serverOf = ({ userId }: TestUser): string => userId.slice(userId.indexOf(':') + 1)
 
+// Older servers read server_name, newer ones via.
+const viaQuery = (via: readonly string[]): string =>
+  via.flatMap((name) => [`via=${name}`, `server_name=${name}`]).join('&')
+
+export const tryToJoin = (user: TestUser, room: string, ...via: string[]): Promise<Answer> =>
+  user.post(`${v3}/join/${encodeURIComponent(room)}?${viaQuery(via)}`)
+
 /** Joins by the word of the named servers. */
-export function joinVia(user: TestUser, room: string, ...via: string[]): Promise<any> {
-  // Older servers read server_name, newer ones via.
-  const query = via.flatMap((name) => [`via=${name}`, `server_name=${name}`]).join('&')
-  return user.ok('POST', `${v3}/join/${encodeURIComponent(room)}?${query}`, {})
-}
+export const joinVia = (user: TestUser, room: string, ...via: string[]): Promise<any> =>
+  user.ok('POST', `${v3}/join/${encodeURIComponent(room)}?${viaQuery(via)}`, {})
+
+export const knock = (user: TestUser, room: string, ...via: string[]): Promise<any> =>
+  user.ok('POST', `${v3}/knock/${encodeURIComponent(room)}?${viaQuery(via)}`, { reason: 'please' })
 
 export const act = (user: TestUser, roomId: string, action: string, body: object = {}): Promise<Answer> =>
   user.post(roomPath(roomId, action), body)

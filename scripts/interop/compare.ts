@@ -1,4 +1,4 @@
-/** Whether two servers hold the same room: state, members, extremities and fates, event by event. */
+/** Whether two servers hold the same room: state, members, extremities and which events are rejected, event by event. */
 import type { TestUser } from '../../test/support/test-user.js'
 import { memberships, PATIENCE_MS, state } from './actions.js'
 import type { Fate, Server } from './server.js'
@@ -69,5 +69,6 @@ function sorted(value: unknown): unknown {
   return Object.fromEntries(entries.map(([name, inner]) => [name, sorted(inner)]))
 }
 
+/** Which events fail softly depends on when a server hears of them, which ones are rejected does not. */
 const common = (fates: ReadonlyMap<string, Fate>, others: ReadonlyMap<string, Fate>): Map<string, string> =>
-  new Map([...fates].filter(([eventId]) => others.has(eventId)))
+  new Map([...fates].flatMap(([id, fate]) => (others.has(id) ? [[id, fate === 'rejected' ? fate : 'taken']] : [])))

@@ -16,8 +16,9 @@ const fates: readonly Fate[] = ['accepted', 'soft-failed', 'rejected']
 /** Hearth as an operator runs it: a process of its own, configured by its environment, on a database of its own. */
 export async function startHearth({ folder, tls }: Surroundings): Promise<Server> {
   const database = await makeDatabase({ max: 2 })
-  const [name, clients, servers] = [await freePort(), await freePort(), await freePort()]
-  const link = new Link(name, servers)
+  const [port, clients, servers] = [await freePort(), await freePort(), await freePort()]
+  const name = `localhost:${port}`
+  const link = new Link(port, servers)
   const dataDir = join(folder, 'hearth')
   mkdirSync(dataDir)
   const baseUrl = `http://127.0.0.1:${clients}`
@@ -27,7 +28,7 @@ export async function startHearth({ folder, tls }: Surroundings): Promise<Server
     folder: dataDir,
     logFile: join(folder, 'hearth.log'),
     environment: {
-      SERVER_NAME: `localhost:${name}`,
+      SERVER_NAME: name,
       LISTEN: `127.0.0.1:${clients}`,
       TLS_LISTEN: `127.0.0.1:${servers}`,
       TLS_CERT_FILE: tls.cert,
@@ -56,7 +57,7 @@ export async function startHearth({ folder, tls }: Surroundings): Promise<Server
   }
   return {
     kind: 'Hearth',
-    name: `localhost:${name}`,
+    name,
     link,
     user: (localpart = `user-${randomBytes(4).toString('hex')}`) => register(baseUrl, localpart),
     async extremities(roomId) {

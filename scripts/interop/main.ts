@@ -16,7 +16,7 @@ import { Progress } from '../bench/progress.js'
 import { startHearth } from './hearth.js'
 import { type Outcome, playBothWays } from './run.js'
 import { scenarios } from './scenarios/all.js'
-import type { Surroundings } from './server.js'
+import type { Server, Surroundings } from './server.js'
 import { findSynapse, type InstalledSynapse, startSynapse } from './synapse.js'
 
 interface Options {
@@ -71,14 +71,14 @@ function certificates(folder: string): Surroundings['tls'] {
   return files
 }
 
-async function playAll(...servers: Parameters<typeof playBothWays> extends [unknown, ...infer S] ? S : never) {
+async function playAll(hearth: Server, synapse: Server): Promise<Outcome[]> {
   const progress = new Progress()
   const until = performance.now() + Number(options.minutes) * 60_000
   const outcomes: Outcome[] = []
   for (const scenario of scenarios.filter(({ name }) => name.includes(options.only ?? ''))) {
     if (performance.now() > until) break
     progress.show(scenario.name)
-    for await (const outcome of playBothWays(scenario, ...servers)) {
+    for await (const outcome of playBothWays(scenario, hearth, synapse)) {
       outcomes.push(outcome)
       progress.clear()
       if (!options.json) tell(outcome)

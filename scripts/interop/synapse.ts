@@ -37,8 +37,9 @@ export function findSynapse(): InstalledSynapse | string {
 
 export async function startSynapse(installed: InstalledSynapse, { folder, tls }: Surroundings): Promise<Server> {
   const database = await makeDatabase({ max: 2, from: 'template0' })
-  const [name, clients, servers] = [await freePort(), await freePort(), await freePort()]
-  const link = new Link(name, servers)
+  const [port, clients, servers] = [await freePort(), await freePort(), await freePort()]
+  const name = `localhost:${port}`
+  const link = new Link(port, servers)
   const dataFolder = join(folder, 'synapse')
   mkdirSync(dataFolder)
   const configFile = join(dataFolder, 'homeserver.yaml')
@@ -67,7 +68,7 @@ export async function startSynapse(installed: InstalledSynapse, { folder, tls }:
   }
   return {
     kind: 'Synapse',
-    name: `localhost:${name}`,
+    name,
     link,
     user: (localpart = `user-${randomBytes(4).toString('hex')}`) => register(baseUrl, localpart),
     async extremities(roomId) {
@@ -89,8 +90,8 @@ export async function startSynapse(installed: InstalledSynapse, { folder, tls }:
 }
 
 interface Settings {
-  /** The ports of its name, of its clients, and behind its link. */
-  readonly name: number
+  readonly name: string
+  /** The ports for clients, and behind its link. */
   readonly clients: number
   readonly servers: number
   readonly dataFolder: string
@@ -142,7 +143,7 @@ function configuration({ name, clients, servers, dataFolder, tls, database }: Se
   })
   const { socketFolder, user, database: dbname } = database.address
   return {
-    server_name: `localhost:${name}`,
+    server_name,
     public_baseurl: `http://localhost:${clients}/`,
     listeners: [listener(clients, false), listener(servers, true)],
     tls_certificate_path: tls.cert,

@@ -1,5 +1,8 @@
 import { randomBytes } from 'node:crypto'
-import type { TestUser } from '../../../test/support/test-user.js'
+import { encodeBase64 } from '../../../src/protocol/base64.js'
+import type { JsonObject } from '../../../src/protocol/json.js'
+import { signingKeyFromSeed, signJson } from '../../../src/protocol/signing.js'
+import { TestUser } from '../../../test/support/test-user.js'
 import { inSync, reads, roomPath, same, sees, soon, v3 } from '../actions.js'
 import type { Scenario } from '../scenario.js'
 
@@ -13,19 +16,20 @@ async function ephemeral(user: TestUser, roomId: string, type: string): Promise<
 const typing = async (user: TestUser, roomId: string): Promise<string[]> =>
   (await ephemeral(user, roomId, 'm.typing'))?.user_ids ?? []
 
+/** As a client makes and signs them. */
 function keysOf({ userId, deviceId }: TestUser): object {
-  const key = () => randomBytes(32).toString('base64').slice(0, 43)
-  const signatures = { [userId]: { [`ed25519:${deviceId}`]: randomBytes(64).toString('base64').slice(0, 86) } }
+  const device = signingKeyFromSeed(deviceId, randomBytes(32))
+  const curve25519 = () => encodeBase64(randomBytes(32))
+  const signed = (object: JsonObject) => signJson(object, userId, device)
   return {
-    device_keys: {
+    device_keys: signed({
       user_id: userId,
       device_id: deviceId,
       algorithms: ['m.olm.v1.curve25519-aes-sha2', 'm.megolm.v1.aes-sha2'],
-      keys: { [`ed25519:${deviceId}`]: key(), [`curve25519:${deviceId}`]: key() },
-      signatures,
-    },
-    one_time_keys: { 'signed_curve25519:AAAA': { key: key(), signatures } },
-    fallback_keys: { 'signed_curve25519:FALL': { key: key(), fallback: true, signatures } },
+      keys: { [device.keyId]: encodeBase64(device.publicKey), [`curve25519:${deviceId}`]: curve25519() },
+    }),
+    one_time_keys: { 'signed_curve25519:AAAA': signed({ key: curve25519() }) },
+    fallback_keys: { 'signed_curve25519:FALL': signed({ key: curve25519(), fallback: true }) },
   }
 }
 
@@ -115,10 +119,7 @@ export const ephemerals: readonly Scenario[] = [
           identifier: { type: 'm.id.user', user: localpart },
           password: 'secret password',
         })
-        const device = Object.assign(Object.create(Object.getPrototypeOf(one)), one, {
-          accessToken: login.access_token,
-          deviceId: login.device_id,
-        }) as TestUser
+        const device = new TestUser(one.baseUrl, login.access_token, one.userId, login.device_id)
         await device.ok('POST', `${v3}/keys/upload`, keysOf(device))
         await soon('the change is told', () => changed(since))
         await soon('the new device is seen', async () => (await devicesOf(other, one))[device.deviceId])

@@ -4,6 +4,7 @@ import {
   bodies,
   history,
   joinVia,
+  tryToJoin,
   leave,
   moderate,
   redact,
@@ -77,7 +78,7 @@ const fights = (version: string): Scenario[] => [
         await ben.say(roomId, 'well done')
         await setState(alice, roomId, 'm.room.topic', { topic: 'by alice' })
         await anna.say(roomId, 'who bans me?')
-        await change(alice, roomId, { events_default: 10 }, { [bob.userId]: 0 })
+        await change(alice, roomId, { redact: 60 }, { [bob.userId]: 0 })
         await moderate(alice, roomId, 'kick', ben)
         await setState(alice, roomId, 'm.room.name', { name: 'of alice' })
         await setState(bob, roomId, 'm.room.name', { name: 'of bob' })
@@ -179,6 +180,7 @@ export const partitions: readonly Scenario[] = [
       const { alice, bob } = stage
       const roomId = await stage.shared()
       const [anna, ben] = await Promise.all([stage.home.user(), stage.away.user()])
+      await promote(stage, roomId, bob, 50)
       await stage.apart(roomId, async () => {
         await moderate(bob, roomId, 'invite', ben)
         await ben.join(roomId)
@@ -211,8 +213,7 @@ export const partitions: readonly Scenario[] = [
       const { bob } = stage
       const roomId = await stage.room()
       await stage.home.link.cut()
-      const via = `via=${stage.home.name}&server_name=${stage.home.name}`
-      const { status } = await bob.post(`/_matrix/client/v3/join/${encodeURIComponent(roomId)}?${via}`)
+      const { status } = await tryToJoin(bob, roomId, stage.home.name)
       same('a refusal', status >= 400, true)
       await stage.home.link.mend()
       await soon('bob joins', () => joinVia(bob, roomId, stage.home.name).catch(() => undefined))
