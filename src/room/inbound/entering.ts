@@ -7,6 +7,7 @@
  * claims has to be taken as it is, like any state a peer tells (missing-state.ts); events that nobody vouches for, because
  * the keys of their server cannot be had, are left out.
  */
+import { ownString } from '../../protocol/json.js'
 import type { EventNumber } from '../../protocol/numbers.js'
 import { rulesOf, type RoomVersionRules } from '../../protocol/room-versions.js'
 import type { KnownRoom } from '../known-room.js'
@@ -79,23 +80,30 @@ async function adoptRoom(
     if (isDropped(pdu) || pdu.event.type !== 'm.room.create' || pdu.event.stateKey !== '') continue
     const checked = await checkPdu(deps, rules, pdu, keysOfBatch(deps.asking, rules, [pdu]))
     if (isDropped(checked) || checked !== pdu) continue
+    // What the room is it has from here on: by its own event, not by the word of whoever answers.
+    if ((ownString(pdu.event.content, 'room_version') ?? '1') !== version)
+      throw new NotNow('peers', `${resident} takes the room for one of version ${version}`)
     return (await deps.rooms.adopt({ event: pdu.event, text: pdu.text, kind: 'live' }, version)) as KnownRoom
   }
   throw new NotNow('peers', `${resident} gave no m.room.create event that is signed as it should be`)
 }
 
-/** Those whose auth events are held or among them. */
+/** Those that are not held, and whose auth events are held or among them: what lacks one takes all with it that stand on it. */
 async function thatStand(fetching: Fetching, read: ReadonlyMap<string, Pdu>): Promise<Map<string, Pdu>> {
-  const standing = new Map(read)
-  const named = new Set([...read.values()].flatMap(({ event }) => event.authEvents).filter((id) => !read.has(id)))
-  const held = await fetching.held([...named, ...read.keys()])
-  for (const id of read.keys()) if (held.has(id)) standing.delete(id)
-  for (let before = -1; before !== standing.size;) {
-    before = standing.size
-    for (const [id, { event }] of standing) {
-      if (event.authEvents.some((authId) => !standing.has(authId) && !held.has(authId))) standing.delete(id)
+  const children = new Map<string, string[]>()
+  for (const [id, { event }] of read) {
+    for (const authId of event.authEvents) {
+      const known = children.get(authId)
+      if (known === undefined) children.set(authId, [id])
+      else known.push(id)
     }
   }
+  const held = await fetching.held([...children.keys(), ...read.keys()])
+  const standing = new Map(read)
+  for (const id of held.keys()) standing.delete(id)
+  const lacking = [...children.keys()].filter((id) => !read.has(id) && !held.has(id))
+  // Grows while it is walked.
+  for (const id of lacking) for (const child of children.get(id) ?? []) if (standing.delete(child)) lacking.push(child)
   return standing
 }
 
