@@ -357,7 +357,7 @@ export class Room implements RoomLane {
   }
 
   private startFrom({ building, nextSegment }: LoadedHead): void {
-    this.deps.resolutions.forget(this.room)
+    this.deps.resolutions.forget(this.view)
     this.committedHead = building
     this.pendingHead = building
     this.uncommitted.clear()
@@ -611,7 +611,7 @@ export class Room implements RoomLane {
   }
 
   reset(): void {
-    this.deps.resolutions.forget(this.room)
+    this.deps.resolutions.forget(this.view)
     this.outdated++
     this.isStale = true
     this.pendingHead = undefined

@@ -7,7 +7,7 @@
  * whatever becomes of the segments they are in.
  */
 import { LRUCache } from 'lru-cache'
-import type { EventNumber, RoomNumber, StateKeyNumber, StateReference } from '../../protocol/numbers.js'
+import type { StateReference } from '../../protocol/numbers.js'
 import type { RoomVersionRules } from '../../protocol/room-versions.js'
 import { identityOf, type StateChange } from '../../protocol/state-trie.js'
 import { Missing } from '../../store/missing.js'
@@ -37,6 +37,8 @@ export class Resolutions {
   /** Of each room the last that is larger than what is remembered may be. */
   private readonly large = new WeakMap<StateView, { readonly key: string; readonly result: Remembered }>()
   private readonly earlier: EarlierWalks
+  /** How often `forget` was called. */
+  private readonly forgotten = new WeakMap<StateView, number>()
   private readonly worker = new ResolutionWorker()
 
   constructor(
@@ -65,6 +67,7 @@ export class Resolutions {
     if (known !== undefined) return { base: byIdentity.get(known.baseIdentity)!, changes: known.changes }
     throw new Missing(async () => {
       const changes = await this.compute(view, rules, [...byIdentity.values()], effort)
+      if (changes === undefined) return
       const result = { baseIdentity: [...byIdentity.keys()][0]!, changes }
       this.remembered.set(key, result)
       if (!this.remembered.has(key)) this.large.set(view, { key, result })
@@ -76,19 +79,27 @@ export class Resolutions {
     return large?.key === key ? large.result : undefined
   }
 
-  private compute(
+  /** undefined: meanwhile the states may have become others. */
+  private async compute(
     view: StateView,
     rules: RoomVersionRules,
     states: readonly StateReference[],
     effort: number,
-  ): Promise<[StateKeyNumber, EventNumber | undefined][]> {
+  ): Promise<readonly StateChange[] | undefined> {
+    const forgotten = this.forgotten.get(view)
     const budget = new Budget(withEffort(this.limits, effort), this.now)
-    return new Resolution(this.stores, view, rules, budget, this.worker, this.earlier).of(states)
+    try {
+      const changes = await new Resolution(this.stores, view, rules, budget, this.worker, this.earlier).of(states)
+      return this.forgotten.get(view) === forgotten ? changes : undefined
+    } finally {
+      if (this.forgotten.get(view) !== forgotten) this.earlier.forget(view.room)
+    }
   }
 
-  /** States of the room that were not written may be gone. */
-  forget(room: RoomNumber): void {
-    this.earlier.forget(room)
+  /** States that were made in the view and not written are gone, and others get their references. */
+  forget(view: StateView): void {
+    this.forgotten.set(view, (this.forgotten.get(view) ?? 0) + 1)
+    this.earlier.forget(view.room)
   }
 
   async close(): Promise<void> {
