@@ -56,7 +56,7 @@ export async function joinAuthorisation(rooms: Rooms, name: KnownRoom, userId: s
 
 export const authorisedBy = (userId: string): JsonObject => ({ join_authorised_via_users_server: userId })
 
-function isRestricted({ rules }: KnownRoom, joinRules: StoredEvent): boolean {
+export function isRestricted({ rules }: KnownRoom, joinRules: StoredEvent): boolean {
   const rule = ownString(joinRules.event.content, 'join_rule')
   return (rules.restrictedJoins && rule === 'restricted') || (rules.knockRestrictedJoins && rule === 'knock_restricted')
 }
@@ -79,8 +79,8 @@ async function isInAllowedRoom(
   return isAllKnown ? 'no' : 'unknown'
 }
 
-/** What is not a condition of a kind that is known here lets nobody in. */
-function allowedRooms(joinRules: StoredEvent): string[] {
+/** Whose members may join. What is not a condition of a kind that is known here lets nobody in. */
+export function allowedRooms(joinRules: StoredEvent): string[] {
   const allow = own(joinRules.event.content, 'allow')
   return (Array.isArray(allow) ? allow.slice(0, MAX_CONDITIONS) : []).flatMap((condition) => {
     if (!isObject(condition) || ownString(condition, 'type') !== 'm.room_membership') return []

@@ -4,15 +4,16 @@
  * https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1roomsroomidhierarchy
  */
 import { LRUCache } from 'lru-cache'
-import { isRoomId } from '../protocol/identifiers.js'
-import { isObject, own, ownString } from '../protocol/json.js'
+import { own } from '../protocol/json.js'
 import type { RoomNumber, StateReference } from '../protocol/numbers.js'
-import { joinedOfServer, takesPart } from '../store/memberships.js'
+import { isServerInvited } from '../store/memberships.js'
+import { isServerIn } from '../store/room-servers.js'
 import { stateEventsOfType } from '../store/state-events.js'
 import type { StoredEvent } from '../store/stored-event.js'
 import type { Stores } from '../store/stores.js'
 import type { Reader } from './gate.js'
 import type { KnownRoom } from './known-room.js'
+import { allowedRooms, isRestricted } from './restricted-join.js'
 import { roomChunk, type RoomPreview } from './room-chunk.js'
 import { residentRoom } from './room-for-server.js'
 import type { Rooms } from './rooms.js'
@@ -28,8 +29,6 @@ export interface SpaceRoom extends RoomPreview {
 const MAX_CHILDREN_IN_MEMORY = 20_000
 /** Of one space; the first in their order. */
 const MAX_CHILDREN = 1_000
-/** Each may cost a look into another room. */
-const MAX_ALLOWED_ROOMS = 100
 
 export class RoomPreviews {
   /** They change seldom, and are found by a walk through the whole state. */
@@ -100,14 +99,7 @@ export class RoomPreviews {
   /** Of a restricted room: whose members may join. */
   private async allowedRooms(name: KnownRoom): Promise<string[]> {
     const joinRules = await this.rooms.currentState(name, 'm.room.join_rules', '')
-    const content = joinRules?.event.content
-    if (content === undefined || !isRestricted(name, ownString(content, 'join_rule'))) return []
-    const allow = own(content, 'allow')
-    const conditions = Array.isArray(allow) ? allow.slice(0, MAX_ALLOWED_ROOMS).filter(isObject) : []
-    return conditions
-      .filter((condition) => ownString(condition, 'type') === 'm.room_membership')
-      .map((condition) => ownString(condition, 'room_id') ?? '')
-      .filter(isRoomId)
+    return joinRules === undefined || !isRestricted(name, joinRules) ? [] : allowedRooms(joinRules)
   }
 
   private async letsIn(name: KnownRoom, server: string): Promise<boolean> {
@@ -118,21 +110,18 @@ export class RoomPreviews {
   /** Of a server: whether any of its users is in the room or invited. */
   private async membership(name: KnownRoom, reader: Reader): Promise<string | undefined> {
     if (reader.kind !== 'server') return this.rooms.membership(name, reader.userId)
-    return (await takesPart(this.stores.db, name.room, reader.server)) ? 'join' : undefined
+    if (await this.isJoined(name, reader)) return 'join'
+    return (await isServerInvited(this.stores.db, name.room, reader.server)) ? 'invite' : undefined
   }
 
   private async isJoined(name: KnownRoom, reader: Reader): Promise<boolean> {
     if (reader.kind !== 'server') return (await this.rooms.membership(name, reader.userId)) === 'join'
-    return (await joinedOfServer(this.stores.db, name.room, reader.server, 1)).length > 0
+    return isServerIn(this.stores.db, name.room, reader.server)
   }
 }
 
 const isKnockable = ({ rules }: KnownRoom, joinRule: string | null): boolean =>
   (rules.knocking && joinRule === 'knock') || (rules.knockRestrictedJoins && joinRule === 'knock_restricted')
-
-const isRestricted = ({ rules }: KnownRoom, joinRule: string | undefined): boolean =>
-  (rules.restrictedJoins && joinRule === 'restricted') ||
-  (rules.knockRestrictedJoins && joinRule === 'knock_restricted')
 
 const childOf = ({ event }: StoredEvent): SpaceChild => ({
   type: 'm.space.child',

@@ -138,25 +138,13 @@ export async function joinedServers(db: Kysely<LogTables>, room: RoomNumber, but
   return rows.map((row) => row.server)
 }
 
-/** Whether users of a server, and so users of ours as well, are joined to any room that is known here. Reads all members. */
-export async function sharesRoom(db: Kysely<LogTables>, server: string): Promise<boolean> {
-  const row = await db
-    .selectFrom('membership')
-    .select('room')
-    .where('membership', '=', 'join')
-    .where(isOf({ server }))
-    .limit(1)
-    .executeTakeFirst()
-  return row !== undefined
-}
-
-/** Whether a user of a server is in a room, or invited to it. */
-export async function takesPart(db: Kysely<LogTables>, room: RoomNumber, server: string): Promise<boolean> {
+/** Whether a user of a server is invited to a room. */
+export async function isServerInvited(db: Kysely<LogTables>, room: RoomNumber, server: string): Promise<boolean> {
   const row = await db
     .selectFrom('membership')
     .select('user_id')
     .where('room', '=', room)
-    .where('membership', 'in', ['join', 'invite'])
+    .where('membership', '=', 'invite')
     .where(isOf({ server }))
     .limit(1)
     .executeTakeFirst()

@@ -55,6 +55,14 @@ export async function isServerIn(db: Kysely<LogTables>, room: RoomNumber, server
   return rows[0]!.is_in
 }
 
+/** Whether another server has joined users in any room that is known here. */
+export async function sharesRoom(db: Kysely<LogTables>, server: string): Promise<boolean> {
+  const { rows } = await sql<{ shares: boolean }>`
+    select exists (select from room_server where server = ${server} and to_position is null) as shares
+  `.execute(db)
+  return rows[0]!.shares
+}
+
 /** Servers that share a room with a user; those that share only this one, where one is named. */
 export async function serversWith(db: Kysely<Tables>, userId: string, only?: RoomNumber): Promise<string[]> {
   const { rows } = await sql<{ server: string }>`
