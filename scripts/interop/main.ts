@@ -41,6 +41,12 @@ else await withServers(installed)
 
 async function withServers(installed: InstalledSynapse): Promise<void> {
   const folder = realpathSync(mkdtempSync(join(tmpdir(), 'hearth-interop-')))
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => {
+      rmSync(folder, { recursive: true, force: true })
+      process.exit(1) // and what was started ends with this process
+    })
+  }
   const postgres = await startTestPostgres()
   try {
     const surroundings = { folder, tls: certificates(folder) }

@@ -143,7 +143,7 @@ function configuration({ name, clients, servers, dataFolder, tls, database }: Se
   })
   const { socketFolder, user, database: dbname } = database.address
   return {
-    server_name,
+    server_name: name,
     public_baseurl: `http://localhost:${clients}/`,
     listeners: [listener(clients, false), listener(servers, true)],
     tls_certificate_path: tls.cert,
