@@ -69,18 +69,16 @@ export class RemoteMemberships {
     const { roomId, via } = await this.found(destination, signal)
     const name = await this.deps.inbound.stores.names.find(roomId)
     const candidates = await this.candidates(roomId, name, userId, via)
-    if (name !== undefined && isKnown(name) && ((await this.isIn(name)) || candidates.length === 0)) {
-      if (candidates.length === 0 || (await this.canLetIn(name, userId))) {
-        await join(this.deps.inbound, name, userId, more, signed)
-        return roomId
-      }
+    if (name !== undefined && isKnown(name) && (candidates.length === 0 || (await this.letsIn(name, userId)))) {
+      await join(this.deps.inbound, name, userId, more, signed)
+      return roomId
     }
     if (candidates.length === 0) throw notFound('No server that is in the room is known: name one with `via`')
     await this.oneAtATime.run(roomId, async () => {
       const known = await this.deps.inbound.stores.names.find(roomId)
-      const isResident = known !== undefined && isKnown(known) && (await this.isIn(known))
       // Somebody of ours came into it meanwhile.
-      if (isResident && name === undefined) return join(this.deps.inbound, known, userId, more, signed)
+      if (known !== undefined && isKnown(known) && (await this.letsIn(known, userId)))
+        return join(this.deps.inbound, known, userId, more, signed)
       const content = memberContent('join', await profile(this.deps.inbound.db, userId), {
         ...more,
         ...(signed !== undefined && { third_party_invite: { signed } }),
@@ -90,8 +88,9 @@ export class RemoteMemberships {
     return roomId
   }
 
-  /** False in a restricted room that only other servers can let the user into. */
-  private async canLetIn(name: KnownRoom, userId: string): Promise<boolean> {
+  /** Users of ours are in the room, and it is none that only other servers can let the user into. */
+  private async letsIn(name: KnownRoom, userId: string): Promise<boolean> {
+    if (!(await this.isIn(name))) return false
     const { kind } = await joinGrant(this.deps.inbound.rooms, name, userId)
     return kind !== 'unable to grant' && kind !== 'unable to tell'
   }

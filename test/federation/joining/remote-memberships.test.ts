@@ -68,3 +68,20 @@ describe('a client that goes away', () => {
     await eventually('the room hears of it', () => peer.timesAsked('send_leave') > before)
   })
 })
+
+describe('a join', () => {
+  it('asks nobody when another user came in meanwhile', async () => {
+    const [mia, max] = [await hearth.user(), await hearth.user()]
+    const room = peer.room({ joinRules: { join_rule: 'invite' } })
+    await invite(room, mia)
+    // As the Hearth is not in the room, it hears of this one alone.
+    await invite(room, max)
+    const { asked, letGo } = holdBack('send_join')
+    const joining = join(mia, room)
+    await asked()
+    const second = join(max, room)
+    letGo()
+    expect([(await joining).status, (await second).status]).toEqual([200, 200])
+    expect(peer.timesAsked('make_join')).toBe(2)
+  })
+})
