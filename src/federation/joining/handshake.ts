@@ -36,6 +36,8 @@ export interface Made {
 export interface Wanted {
   readonly membership: Handshake
   readonly roomId: string
+  /** Of the room, where it is known here. */
+  readonly version: string | undefined
   readonly userId: string
   /** Beside the membership. */
   readonly content: JsonObject
@@ -55,6 +57,7 @@ export async function makeEvent(
   const version = ownString(template, 'room_version') ?? '1'
   const rules = rulesOf(version)
   if (rules === undefined) throw new Unreachable(resident, `the room's version ${version} is not known here`)
+  if (version !== (wanted.version ?? version)) throw new Unreachable(resident, `the room is not of version ${version}`)
   const event = own(template, 'event')
   if (!isObject(event) || !isOf(wanted, event)) throw new Unreachable(resident, 'its template is of another event')
   const { pdu: content, text } = finished(rules, server, resident, pduOf(rules, server, resident, wanted, event))

@@ -180,7 +180,8 @@ export class RemoteMemberships {
     let failure: unknown
     for (const resident of candidates) {
       try {
-        const wanted = { membership, roomId, userId, content, now: inbound.now() }
+        const known = await inbound.stores.names.find(roomId)
+        const wanted = { membership, roomId, version: known?.version, userId, content, now: inbound.now() }
         const made = await makeEvent(remote, inbound.rooms.deps.server, resident, wanted, signal)
         return await this.complete(membership, resident, made)
       } catch (cause) {

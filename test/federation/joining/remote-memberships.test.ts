@@ -8,6 +8,7 @@ import type { Branch } from '../../support/laboratory/index.js'
 import type { TestUser } from '../../support/test-user.js'
 
 const { hearth, peer, faults } = await startWithHostilePeer()
+const { rooms } = hearth.services
 const v3 = '/_matrix/client/v3'
 
 afterEach(() => {
@@ -83,5 +84,25 @@ describe('a join', () => {
     letGo()
     expect([(await joining).status, (await second).status]).toEqual([200, 200])
     expect(peer.timesAsked('make_join')).toBe(2)
+  })
+
+  it('of a room that is said to be of another version than it is spoils nothing', async () => {
+    const mia = await hearth.user()
+    const room = peer.room({ version: '10' })
+    peer.answers('make_join', (honest) => ({ ...honest, room_version: '9' }))
+    expect((await join(mia, room)).status).toBe(502)
+    peer.honestly()
+    expect((await join(mia, room)).status).toBe(200)
+    expect(await rooms.named(room.roomId)).toMatchObject({ version: '10' })
+  })
+
+  it('is not made where a room that is known is said to be of another version', async () => {
+    const [mia, max] = [await hearth.user(), await hearth.user()]
+    const room = await peer.roomWith([mia], { version: '10', joinRules: { join_rule: 'public' } })
+    await mia.ok('POST', `${v3}/rooms/${encodeURIComponent(room.roomId)}/leave`, {})
+    const before = peer.timesAsked('send_join')
+    peer.answers('make_join', (honest) => ({ ...honest, room_version: '9' }))
+    expect((await join(max, room)).status).toBe(504)
+    expect(peer.timesAsked('send_join')).toBe(before)
   })
 })
