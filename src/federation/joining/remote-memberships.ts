@@ -10,7 +10,10 @@ import { isObject, own, ownString, type JsonObject } from '../../protocol/json.j
 import { forbidden, incompatibleRoomVersion, MatrixError, notFound } from '../../protocol/matrix-error.js'
 import type { RoomVersionRules } from '../../protocol/room-versions.js'
 import { OneAtATime } from '../../one-at-a-time.js'
+import { Budget } from '../../room/inbound/asking.js'
 import { enter } from '../../room/inbound/entering.js'
+import { Fetching } from '../../room/inbound/fetching.js'
+import { fillGap } from '../../room/inbound/fill-gap.js'
 import type { InboundDeps } from '../../room/inbound/inbound-deps.js'
 import { NotNow } from '../../room/inbound/not-now.js'
 import { isDropped, type Pdu } from '../../room/inbound/read-pdu.js'
@@ -259,11 +262,7 @@ export class RemoteMemberships {
     await inbound.entrances.during(roomId, async () => {
       const answer = await sendJoin(remote, resident, roomId, pdu.event.eventId, content)
       const join = answer.event === undefined ? pdu : await this.countersigned(resident, rules, pdu, answer.event)
-      if (isResident) {
-        // The room is ours already, and goes on: the join is one more event in it.
-        await inbound.rooms.receive(name, { event: join.event, text: join.text, kind: 'live' })
-        return
-      }
+      if (isResident) return this.takeIn(name, resident, join)
       await enter(inbound, {
         roomId,
         version: rules.version,
@@ -273,6 +272,17 @@ export class RemoteMemberships {
         authChain: answer.authChain,
       })
     })
+  }
+
+  /** The room is ours already, and goes on: the join is one more event in it, which may stand on some that are to come. */
+  private async takeIn(name: KnownRoom, resident: string, join: Pdu): Promise<void> {
+    const { inbound } = this.deps
+    const fetching = new Fetching(inbound, name, [resident], new Budget(inbound.budget, inbound.now))
+    const stateAfter = await fillGap(fetching, join)
+    const { pdu, policy } = await checkPolicy(inbound, name, join)
+    const how = { kind: 'live', policy, stateAfter, ofOtherRooms: fetching.otherRooms.among(pdu.event) } as const
+    const { event } = await receive(inbound, name, { pdu, how })
+    if (event.fate !== 'accepted') throw forbidden(`The room does not take the join: ${event.reason}`)
   }
 
   /**

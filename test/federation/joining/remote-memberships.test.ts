@@ -25,6 +25,12 @@ async function invite(room: Branch, user: TestUser): Promise<void> {
   expect(await peer.invite(room, { eventId, pdu: event.pdu as JsonObject })).toMatchObject({ status: 200 })
 }
 
+const membership = async ({ roomId }: Branch, { userId }: TestUser) =>
+  rooms.membership(await rooms.named(roomId), userId)
+
+/** Nobody of the Hearth can tell who is in the room it names. */
+const restricted = { join_rule: 'restricted', allow: [{ type: 'm.room_membership', room_id: '!none:two.example' }] }
+
 /** Its answers wait until they are let go. */
 function holdBack(operation: Operation) {
   let letGo = () => {}
@@ -104,5 +110,26 @@ describe('a join', () => {
     peer.answers('make_join', (honest) => ({ ...honest, room_version: '9' }))
     expect((await join(max, room)).status).toBe(504)
     expect(peer.timesAsked('send_join')).toBe(before)
+  })
+
+  it('may stand on events that have not arrived', async () => {
+    const [mia, max] = [await hearth.user(), await hearth.user()]
+    const room = peer.room({ joinRules: restricted })
+    room.invite(peer.eve, mia.userId)
+    expect((await join(mia, room)).status).toBe(200)
+    room.invite(peer.eve, max.userId)
+    expect(await join(max, room)).toMatchObject({ status: 200 })
+    expect(await membership(room, max)).toBe('join')
+  })
+
+  it('is refused when the room as it is known here does not take it', async () => {
+    const [mia, max] = [await hearth.user(), await hearth.user()]
+    const room = await peer.roomWith([mia])
+    const [closed] = room.fork()
+    const { text } = closed!.joinRules(peer.eve, restricted)
+    await peer.send([text])
+    await peer.settled()
+    expect(await join(max, room)).toMatchObject({ status: 403, body: { errcode: 'M_FORBIDDEN' } })
+    expect(await membership(room, max)).toBeUndefined()
   })
 })
