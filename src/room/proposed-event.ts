@@ -20,7 +20,6 @@ import { strippedTypes } from './stripped-state.js'
 
 export interface ProposedEvent {
   readonly pdu: Pdu
-  readonly json: JsonObject
   /** State events that say what room it is, and who the sender is in it, to somebody who is not in it. */
   readonly told: readonly JsonObject[]
 }
@@ -41,7 +40,7 @@ export async function proposeEvent(
     check?.({ stateEvent, summary: head.summary })
     return eventOn(rooms, name, head, view, draft)
   })
-  const { pdu: json, text } = finishEvent(name.rules, unsigned, server.name, server.signatures.key)
+  const { text } = finishEvent(name.rules, unsigned, server.name, server.signatures.key)
   const pdu = readSignedPdu(name.rules, name.roomId, text)
   if (isDropped(pdu)) throw pdu.dropped === 'format' ? tooLarge(`The event: ${pdu.why}`) : forbidden(pdu.why)
   const told = await whenLoaded(() =>
@@ -52,5 +51,5 @@ export async function proposeEvent(
       },
     ),
   )
-  return { pdu, json, told }
+  return { pdu, told }
 }

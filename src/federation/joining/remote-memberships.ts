@@ -8,6 +8,7 @@
 import { serverNameOf, isServerName } from '../../protocol/identifiers.js'
 import { isObject, own, ownString, type JsonObject } from '../../protocol/json.js'
 import { forbidden, incompatibleRoomVersion, MatrixError, notFound } from '../../protocol/matrix-error.js'
+import { allow } from '../../protocol/verdict.js'
 import type { RoomVersionRules } from '../../protocol/room-versions.js'
 import { OneAtATime } from '../../one-at-a-time.js'
 import { Budget } from '../../room/inbound/asking.js'
@@ -234,17 +235,18 @@ export class RemoteMemberships {
     const server = serverNameOf(target)!
     const content = { ...more, membership: 'invite' }
     const draft = { type: 'm.room.member', stateKey: target, sender, content }
-    const { pdu, json, told } = await proposeEvent(inbound.rooms, name, draft)
+    const { pdu: proposed, told } = await proposeEvent(inbound.rooms, name, draft)
+    // "the homeserver MUST request a signature from the Policy Server before sending the event"
+    const { pdu, policy = allow } = await checkPolicy(inbound, name, proposed)
+    if (!policy.allowed) throw forbidden(`The policy server of the room does not allow this: ${policy.reason}`)
     try {
-      const text = await sendInvite(remote, server, name, pdu, { event: json, told })
+      const text = await sendInvite(remote, server, name, pdu, { event: pdu.event.pdu, told })
       const signed = await this.countersigned(server, name.rules, pdu, text)
       if (!hasSignatureOf(signed, server)) throw new Unreachable(server, 'it did not sign the invite')
-      const how = {
-        kind: 'live',
-        isRelayed: true,
-        policy: (await checkPolicy(inbound, name, signed)).policy,
-      } as const
-      const { event } = await receive(inbound, name, { pdu: signed, how })
+      // Their server may have left out the signature it did not know.
+      const checked = await checkPolicy(inbound, name, signed)
+      const how = { kind: 'live', isRelayed: true, policy: checked.policy } as const
+      const { event } = await receive(inbound, name, { pdu: checked.pdu, how })
       if (event.fate !== 'accepted') throw forbidden(`The room does not take the invite: ${event.reason}`)
       return event
     } catch (cause) {

@@ -1,6 +1,8 @@
 /** Memberships by handshake with a server that answers late, wrongly, or by events that are not known here. */
-import { afterEach, describe, expect, it } from '@jest/globals'
+import { afterEach, describe, expect, it, jest } from '@jest/globals'
 import type { JsonObject } from '../../../src/protocol/json.js'
+import { allow, reject, type Verdict } from '../../../src/protocol/verdict.js'
+import { withSignature } from '../../../src/room/inbound/signatures.js'
 import { eventually } from '../../support/eventually.js'
 import { startWithHostilePeer, type Operation } from '../../support/hostile-peer.js'
 import { json } from '../../support/https-server.js'
@@ -12,6 +14,7 @@ const { rooms } = hearth.services
 const v3 = '/_matrix/client/v3'
 
 afterEach(() => {
+  jest.restoreAllMocks()
   peer.honestly()
   expect(faults).toEqual([])
 })
@@ -131,5 +134,43 @@ describe('a join', () => {
     await peer.settled()
     expect(await join(max, room)).toMatchObject({ status: 403, body: { errcode: 'M_FORBIDDEN' } })
     expect(await membership(room, max)).toBeUndefined()
+  })
+})
+
+describe('an invite into a room with a policy server', () => {
+  const policy = { name: 'policy.example', key: new Uint8Array(32) }
+  const invited = (user: TestUser, roomId: string) =>
+    user.post(`${v3}/rooms/${encodeURIComponent(roomId)}/invite`, { user_id: peer.eve })
+  const policed = (verdict: Verdict) => {
+    jest.spyOn(rooms.policies!, 'of').mockResolvedValue(policy)
+    jest.spyOn(rooms.policies!, 'check').mockImplementation(async (_policy, rules, pdu) => ({
+      verdict,
+      pdu: withSignature(rules, pdu, policy.name, 'ed25519:policy_server', 'c2lnbmF0dXJl'),
+    }))
+  }
+
+  it('goes to the other server with its signature', async () => {
+    const mia = await hearth.user()
+    const roomId = await mia.createRoom()
+    policed(allow)
+    let sent: string | undefined
+    peer.answers('invite', (honest, { body }) => {
+      sent = body
+      return honest
+    })
+    expect((await invited(mia, roomId)).status).toBe(200)
+    expect(JSON.parse(sent!).event.signatures).toMatchObject({
+      [policy.name]: { 'ed25519:policy_server': 'c2lnbmF0dXJl' },
+      [hearth.name]: expect.anything(),
+    })
+  })
+
+  it('goes nowhere when it does not allow it', async () => {
+    const mia = await hearth.user()
+    const roomId = await mia.createRoom()
+    policed(reject('no'))
+    const before = peer.timesAsked('invite')
+    expect(await invited(mia, roomId)).toMatchObject({ status: 403, body: { errcode: 'M_FORBIDDEN' } })
+    expect(peer.timesAsked('invite')).toBe(before)
   })
 })
