@@ -9,6 +9,7 @@ import type { JsonObject } from '../protocol/json.js'
 import type { EventNumber, Position, RoomNumber } from '../protocol/numbers.js'
 import { roomEventOf } from '../protocol/pdu.js'
 import { targetOf } from '../protocol/redaction.js'
+import { eventsOfIds } from './events-of-ids.js'
 import type { LogTables } from './log-tables.js'
 import type { Memory } from './memory.js'
 import { Pauses } from './pauses.js'
@@ -95,7 +96,10 @@ export class Events {
   /** By event id; events that are not here are absent. One statement, and what it says is newer than what is in memory. */
   async byIds(room: RoomNumber, eventIds: readonly string[]): Promise<Map<string, StoredEvent>> {
     if (eventIds.length === 0) return new Map()
-    const events = await this.select(sql`event.room = ${room} and event.event_id = any(${[...eventIds]}::text[])`)
+    const { rows } = await sql<EventRow>`
+      select event.*, event_text.body from ${eventsOfIds(room, eventIds)} join event_text using (room, event)
+    `.execute(this.db)
+    const events = await this.fromRows(rows)
     return new Map(events.map((event) => [event.event.eventId, event]))
   }
 
@@ -164,6 +168,10 @@ export class Events {
     const { rows } = await sql<EventRow>`
       select event.*, event_text.body from event join event_text using (room, event) where ${where}
     `.execute(this.db)
+    return this.fromRows(rows)
+  }
+
+  private async fromRows(rows: readonly EventRow[]): Promise<StoredEvent[]> {
     await this.names.names(rows.map((row) => row.room))
     const events: StoredEvent[] = []
     const pauses = new Pauses()

@@ -1,6 +1,7 @@
 /** What this server holds of events that others name: asked for many ids at once, without reading the events. */
 import { sql, type Kysely } from 'kysely'
 import type { EventNumber, RoomNumber, StateKeyNumber } from '../protocol/numbers.js'
+import { eventsOfIds } from './events-of-ids.js'
 import { fateNumber } from './events.js'
 import type { LogTables } from './log-tables.js'
 
@@ -20,8 +21,7 @@ export async function heldEvents(
 ): Promise<Map<string, HeldEvent>> {
   if (eventIds.length === 0) return new Map()
   const { rows } = await sql<LogTables['event'] & { has_state: boolean }>`
-    select event_id, event, state_before is not null as has_state, fate, state_key from event
-    where room = ${room} and event_id = any(${eventIds}::text[])
+    select event_id, event, state_before is not null as has_state, fate, state_key from ${eventsOfIds(room, eventIds)}
   `.execute(db)
   return new Map(
     rows.map((row) => [

@@ -1,0 +1,13 @@
+import { sql, type RawBuilder } from 'kysely'
+import type { RoomNumber } from '../protocol/numbers.js'
+
+/**
+ * `from` what: the events of a room that have these ids, as `event`.
+ *
+ * Each is looked up by itself. With `event_id = any(…)`, in a room that has grown since Postgres looked at the table last,
+ * every event of the room was read and compared with every id: 165 ms for 400 ids in a room of 3,000 events, not 2.
+ */
+export const eventsOfIds = (room: RoomNumber, eventIds: readonly string[]): RawBuilder<unknown> => sql`
+  unnest(${[...new Set(eventIds)]}::text[]) as wanted (id) cross join lateral (
+    select * from event where room = ${room} and event_id = wanted.id limit 1
+  ) event`
