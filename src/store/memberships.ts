@@ -63,11 +63,11 @@ export async function membersOf(
 /** One user, or all users of a server. */
 export type Whose = { readonly user: string } | { readonly server: string }
 
-/** `%` and `_` in a server's name stand for themselves. */
+/** As the indexes by server have it (schema/0016-members-by-server.sql). */
+export const serverOf = (userId: string) => sql<string>`substr(${sql.ref(userId)}, strpos(${sql.ref(userId)}, ':') + 1)`
+
 const isOf = (whose: Whose) =>
-  'user' in whose
-    ? sql<boolean>`user_id = ${whose.user}`
-    : sql<boolean>`right(user_id, ${whose.server.length + 1}) = ${`:${whose.server}`}`
+  'user' in whose ? sql<boolean>`user_id = ${whose.user}` : sql<boolean>`${serverOf('user_id')} = ${whose.server}`
 
 /** The times somebody was joined to a room, the one that ended last, or lasts, at the end. None of a room they forgot. */
 export async function joins(db: Kysely<LogTables>, room: RoomNumber, whose: Whose): Promise<{ readonly to: number }[]> {
@@ -122,7 +122,7 @@ const SERVERS_AMONG = 5_000
 /** Servers that take part in a room, those with the most members first, as far as some thousand members tell. */
 export async function serversIn(db: Kysely<LogTables>, room: RoomNumber, limit: number): Promise<string[]> {
   const { rows } = await sql<{ server: string }>`
-    select substr(user_id, strpos(user_id, ':') + 1) as server
+    select ${serverOf('user_id')} as server
     from (select user_id from membership where room = ${room} and membership = 'join' limit ${SERVERS_AMONG}) as seen
     group by 1 order by count(*) desc, 1 limit ${limit}
   `.execute(db)
@@ -132,7 +132,7 @@ export async function serversIn(db: Kysely<LogTables>, room: RoomNumber, limit: 
 /** The servers of those who are joined to a room, one user left out of account. Reads all its members. */
 export async function joinedServers(db: Kysely<LogTables>, room: RoomNumber, butUser: string): Promise<string[]> {
   const { rows } = await sql<{ server: string }>`
-    select distinct substr(user_id, strpos(user_id, ':') + 1) as server from membership
+    select distinct ${serverOf('user_id')} as server from membership
     where room = ${room} and membership = 'join' and user_id <> ${butUser}
   `.execute(db)
   return rows.map((row) => row.server)

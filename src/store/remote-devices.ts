@@ -10,6 +10,7 @@ import { sql, type Kysely, type Transaction } from 'kysely'
 import { serverNameOf } from '../protocol/identifiers.js'
 import type { Position } from '../protocol/numbers.js'
 import { noteDeviceListChange } from './device-lists.js'
+import { serverOf } from './memberships.js'
 import type { Tables } from './tables.js'
 
 export interface RemoteDeviceTables {
@@ -60,7 +61,7 @@ export async function freshLists(
       sql<boolean>`exists (
         select from membership theirs join membership ours using (room)
         where theirs.user_id = remote_device_list.user_id and theirs.membership = 'join' and ours.membership = 'join'
-          and right(ours.user_id, ${serverName.length + 1}) = ${`:${serverName}`}
+          and ${serverOf('ours.user_id')} = ${serverName}
           and greatest(theirs.position, ours.position) <= asked_position)`,
     )
     .execute()
@@ -324,7 +325,7 @@ export async function sharingRooms(
     select distinct user_id from membership theirs
     where user_id = any(${[...userIds]}) and membership = 'join' and exists (
       select from membership ours where ours.room = theirs.room and ours.membership = 'join'
-        and right(ours.user_id, ${serverName.length + 1}) = ${`:${serverName}`})
+        and ${serverOf('ours.user_id')} = ${serverName})
   `.execute(db)
   return new Set(rows.map((row) => row.user_id))
 }
