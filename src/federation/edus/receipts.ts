@@ -16,11 +16,17 @@ export async function takeReceiptEdu(deps: EduDeps, edu: Edu): Promise<void> {
   }
 }
 
+/** As many receipts as one of a room that is not here counts for: each is looked up, and honest servers send hardly any. */
+const OF_ROOM_ELSEWHERE = 20
+
 async function takeOfRoom(deps: EduDeps, edu: Edu, roomId: string, users: JsonObject): Promise<void> {
   // Rooms that are not here, or deny the server, cost too.
   if (edu.left.receipts-- <= 0) return edu.counters.countDropped('too much')
   const name = await openRoom(deps, edu, roomId)
-  if (name === undefined) return
+  if (name === undefined) {
+    edu.left.receipts -= OF_ROOM_ELSEWHERE
+    return
+  }
   for (const [userId, said] of Object.entries(users)) {
     if (edu.left.receipts-- <= 0) return edu.counters.countDropped('too much')
     await takeOfUser(deps, edu, name, userId, said)
