@@ -10,6 +10,7 @@
 import { ownString } from '../../protocol/json.js'
 import type { EventNumber } from '../../protocol/numbers.js'
 import { rulesOf, type RoomVersionRules } from '../../protocol/room-versions.js'
+import { joinedOfServer } from '../../store/memberships.js'
 import type { KnownRoom } from '../known-room.js'
 import { Budget, type BudgetLimits } from './asking.js'
 import { storeOutliers } from './auth-events.js'
@@ -62,7 +63,10 @@ export async function enter(deps: InboundDeps, entrance: Entrance): Promise<Know
   const standing = await thatStand(fetching, read)
   await storeOutliers(fetching, [...standing.values()])
   const stateBefore = await stateBeforeJoin(fetching, entrance, stateIds)
-  const received = await receive(deps, name, { pdu: entrance.join, how: { kind: 'entrance', stateBefore } })
+  // Where a user of ours has come in by another process meanwhile, the room goes on from both.
+  const isIn = (await joinedOfServer(deps.db, name.room, deps.serverName, 1)).length > 0
+  const how = { kind: isIn ? 'live' : 'entrance', stateBefore } as const
+  const received = await receive(deps, name, { pdu: entrance.join, how })
   if (received.event.fate !== 'accepted')
     throw new NotNow('peers', `the state of ${entrance.resident} does not allow the join: ${received.event.reason}`)
   return name

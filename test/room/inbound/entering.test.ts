@@ -12,7 +12,7 @@ import { alice, bob, carol, labRoom, type Branch, type LabEvent } from '../../su
 import { network, ScriptedServer } from '../../support/laboratory/scripted-server.js'
 import { held, mia, testInbound } from '../../support/inbound.js'
 import { testDatabase } from '../../support/postgres.js'
-import { testRooms } from '../../support/rooms.js'
+import { testRooms, user } from '../../support/rooms.js'
 
 const database = await testDatabase()
 const engine = await testRooms(database)
@@ -94,6 +94,19 @@ describe('coming into a room', () => {
     expect((await held(database, name)).extremities).toEqual([second.eventId])
     expect(await currentState(name)).toEqual([...second.stateAfter.values()].sort())
     expect((await engine.rooms.summary(name)).topic).toBe('what we never heard of')
+  })
+
+  it('when somebody else of ours has come in meanwhile, puts nobody out of it', async () => {
+    const room = newRoom()
+    const early = room.join(user('nina'))
+    const late = room.join(mia)
+    const { inbound, entrance } = answerTo(room, late)
+    const name = await enter(inbound.deps, entrance)
+    await enter(inbound.deps, answerTo(room, early).entrance)
+    expect(await joinedOfServer(database.db, name.room, 'hearth.test', 3)).toEqual(
+      expect.arrayContaining([mia, user('nina')]),
+    )
+    expect(await engine.rooms.membership(name, mia)).toBe('join')
   })
 
   it('leaves out events that are not signed as they should be, and what stands on them', async () => {
