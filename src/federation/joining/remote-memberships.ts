@@ -27,6 +27,7 @@ import { memberContent } from '../../room/member-content.js'
 import { join, knock, leave, leaveUnheld } from '../../room/membership-changes.js'
 import { knockState, serversTold } from '../../room/invite-state.js'
 import { proposeEvent } from '../../room/proposed-event.js'
+import { residentRoom } from '../../room/room-for-server.js'
 import { joinGrant } from '../../room/restricted-join.js'
 import { largestServers } from '../../store/held-events.js'
 import { joinedOfServer, membershipIn } from '../../store/memberships.js'
@@ -259,12 +260,11 @@ export class RemoteMemberships {
   private async completeJoin(resident: string, { rules, pdu, content }: Made): Promise<void> {
     const { remote, inbound } = this.deps
     const { roomId } = pdu.event
-    const name = await inbound.stores.names.find(roomId)
-    const isResident = name !== undefined && isKnown(name) && (await this.isIn(name))
     await inbound.entrances.during(roomId, async () => {
       const answer = await sendJoin(remote, resident, roomId, pdu.event.eventId, content)
       const join = answer.event === undefined ? pdu : await this.countersigned(resident, rules, pdu, answer.event)
-      if (isResident) return this.takeIn(name, resident, join)
+      const ours = await residentRoom(inbound, roomId)
+      if (ours !== undefined) return this.takeIn(ours, resident, join)
       await enter(inbound, {
         roomId,
         version: rules.version,
