@@ -20,7 +20,7 @@ import type { Server, Surroundings } from './server.js'
 import { findSynapse, type InstalledSynapse, startSynapse } from './synapse.js'
 
 interface Options {
-  readonly only?: string
+  readonly only: string
   readonly json: boolean
   readonly logs?: string
   readonly minutes: string
@@ -28,7 +28,7 @@ interface Options {
 
 const options = new Command('interop')
   .description('A Hearth and a real Synapse share rooms, both ways round, and are compared event by event')
-  .option('--only <text>', 'the scenarios with this text in their name')
+  .option('--only <pattern>', 'the scenarios whose names match this regular expression', '')
   .option('--minutes <n>', 'begin no scenario after this time', '30')
   .option('--logs <folder>', 'where the logs of the servers are kept')
   .option('--json', 'print the outcomes as JSON', false)
@@ -81,7 +81,7 @@ async function playAll(hearth: Server, synapse: Server): Promise<Outcome[]> {
   const progress = new Progress()
   const until = performance.now() + Number(options.minutes) * 60_000
   const outcomes: Outcome[] = []
-  for (const scenario of scenarios.filter(({ name }) => name.includes(options.only ?? ''))) {
+  for (const scenario of scenarios.filter(({ name }) => new RegExp(options.only).test(name))) {
     if (performance.now() > until) break
     progress.show(scenario.name)
     for await (const outcome of playBothWays(scenario, hearth, synapse)) {

@@ -138,15 +138,8 @@ export const membership: readonly Scenario[] = [
   },
   {
     name: 'knock, turned away',
-    async play(stage) {
-      const { alice, bob, home } = stage
-      const roomId = await alice.createRoom({ preset: 'private_chat' })
-      await setState(alice, roomId, 'm.room.join_rules', { join_rule: 'knock' })
-      await knock(bob, roomId, home.name)
-      await sees(alice, roomId, bob, 'knock')
-      await moderate(alice, roomId, 'kick', bob)
-      await soon('the knock is gone', async () => (await bob.sync()).rooms?.knock?.[roomId] === undefined)
-    },
+    leftOut: { hearthIs: 'either', because: 'Synapse does not tell the server of who knocked, nor listens to it' },
+    async play() {},
   },
   ...['restricted', 'knock_restricted'].map(
     (rule) =>
@@ -172,7 +165,8 @@ export const membership: readonly Scenario[] = [
     async play(stage) {
       const { alice, bob, home } = stage
       const space = await stage.shared()
-      const roomId = await stage.room(allowing('restricted', space))
+      const power_level_content_override = { invite: 50 }
+      const roomId = await stage.room({ ...allowing('restricted', space), power_level_content_override })
       await stage.letIn(bob, roomId)
       const ben = await stage.away.user()
       await joinVia(ben, space, home.name)
