@@ -12,6 +12,7 @@ import { allow } from '../../protocol/verdict.js'
 import type { RoomVersionRules } from '../../protocol/room-versions.js'
 import { OneAtATime } from '../../one-at-a-time.js'
 import { Budget } from '../../room/inbound/asking.js'
+import { carryOver } from '../../room/carry-over.js'
 import { enter } from '../../room/inbound/entering.js'
 import { Fetching } from '../../room/inbound/fetching.js'
 import { fillGap } from '../../room/inbound/fill-gap.js'
@@ -88,7 +89,8 @@ export class RemoteMemberships {
         ...more,
         ...(signed !== undefined && { third_party_invite: { signed } }),
       })
-      return this.handshake('join', roomId, userId, content, candidates, signal)
+      await this.handshake('join', roomId, userId, content, candidates, signal)
+      await carryOver(this.deps.inbound, await this.deps.inbound.rooms.named(roomId), userId)
     })
     return roomId
   }

@@ -115,6 +115,20 @@ describe('a join', () => {
     expect(peer.timesAsked('send_join')).toBe(before)
   })
 
+  it('of the room that replaces another brings the tags of the user with it', async () => {
+    const mia = await hearth.user()
+    const old = await mia.createRoom()
+    const room = peer.room({ create: { predecessor: { room_id: old, event_id: '$tombstone' } } })
+    const tags = (roomId: string) => `${v3}/user/${mia.userId}/rooms/${encodeURIComponent(roomId)}/tags`
+    await mia.ok('PUT', `${tags(old)}/m.favourite`, { order: 0.5 })
+    await mia.ok('PUT', `${v3}/rooms/${encodeURIComponent(old)}/state/m.room.tombstone`, {
+      body: 'moved',
+      replacement_room: room.roomId,
+    })
+    expect((await join(mia, room)).status).toBe(200)
+    expect(await mia.ok('GET', tags(room.roomId))).toEqual({ tags: { 'm.favourite': { order: 0.5 } } })
+  })
+
   it('may stand on events that have not arrived', async () => {
     const [mia, max] = [await hearth.user(), await hearth.user()]
     const room = peer.room({ joinRules: restricted })
