@@ -5,9 +5,8 @@
  * This server need not be in it: whoever misses what came before our leaving asks us, and only we may have it.
  */
 import { forbidden, notFound } from '../protocol/matrix-error.js'
-import { roomsOfEvent } from '../store/held-events.js'
 import type { RoomName } from '../store/room-names.js'
-import { isServerIn } from '../store/room-servers.js'
+import { isServerIn, roomsWithEvent } from '../store/room-servers.js'
 import type { StoredEvent } from '../store/stored-event.js'
 import type { Stores } from '../store/stores.js'
 import type { Gate } from './gate.js'
@@ -37,7 +36,7 @@ export async function eventIn({ stores }: ForServersDeps, { room }: RoomName, ev
   return event
 }
 
-/** Of those with one id, which somebody may have chosen. */
+/** Of those with one id: in versions 1 and 2 servers choose the ids of their events. */
 const MOST_ROOMS = 100
 
 /** An event of whichever room that the server is in. @throws MatrixError 404, or 403 where the ACL denies the server. */
@@ -47,9 +46,9 @@ export async function eventOfServer(
   eventId: string,
 ): Promise<{ name: KnownRoom; event: StoredEvent }> {
   const { names, db } = deps.stores
-  const rooms = await names.names(await roomsOfEvent(db, eventId, MOST_ROOMS))
+  const rooms = await names.names(await roomsWithEvent(db, server, eventId, MOST_ROOMS))
   for (const name of rooms.values()) {
-    if (!isKnown(name) || !(await isServerIn(db, name.room, server))) continue
+    if (!isKnown(name)) continue
     await deps.acls.require(name, server)
     return { name, event: await eventIn(deps, name, eventId) }
   }

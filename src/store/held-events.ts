@@ -36,12 +36,6 @@ export async function heldEvents(
   )
 }
 
-/** Rooms that hold an event of this id, at most `limit`. In versions 1 and 2 servers choose the ids of their events. */
-export async function roomsOfEvent(db: Kysely<LogTables>, eventId: string, limit: number): Promise<RoomNumber[]> {
-  const rows = await db.selectFrom('event').select('room').where('event_id', '=', eventId).limit(limit).execute()
-  return rows.map(({ room }) => room)
-}
-
 /** The servers with most of the joined users of a room: whom to ask for what is missing. Reads all its members. */
 export async function largestServers(db: Kysely<LogTables>, room: RoomNumber, limit: number): Promise<string[]> {
   const { rows } = await sql<{ server: string }>`

@@ -63,6 +63,23 @@ export async function sharesRoom(db: Kysely<LogTables>, server: string): Promise
   return rows[0]!.shares
 }
 
+/**
+ * Rooms in which another server is that hold an event of this id, at most `limit`. One look into each room of the server:
+ * an index by the id alone would cost every event that is written half as much again.
+ */
+export async function roomsWithEvent(
+  db: Kysely<LogTables>,
+  server: string,
+  eventId: string,
+  limit: number,
+): Promise<RoomNumber[]> {
+  const { rows } = await sql<{ room: RoomNumber }>`
+    select room from room_server join event using (room)
+    where server = ${server} and to_position is null and event_id = ${eventId} limit ${limit}
+  `.execute(db)
+  return rows.map(({ room }) => room)
+}
+
 /** Servers that share a room with a user; those that share only this one, where one is named. */
 export async function serversWith(db: Kysely<Tables>, userId: string, only?: RoomNumber): Promise<string[]> {
   const { rows } = await sql<{ server: string }>`
