@@ -22,7 +22,7 @@ export async function startHearth({ folder, tls }: Surroundings): Promise<Server
   const dataDir = join(folder, 'hearth')
   mkdirSync(dataDir)
   const baseUrl = `http://127.0.0.1:${clients}`
-  const running = new ServerProcess({
+  const command = {
     program: process.execPath,
     args: ['--import', join(root, 'test/support/register-typescript.js'), join(root, 'src/main.ts')],
     folder: dataDir,
@@ -42,7 +42,8 @@ export async function startHearth({ folder, tls }: Surroundings): Promise<Server
       LOG_FORMAT: 'json',
       LOG_LEVEL: 'debug',
     },
-  })
+  }
+  let running = new ServerProcess(command)
   const stop = async () => {
     await link.cut()
     await running.stop()
@@ -73,6 +74,11 @@ export async function startHearth({ folder, tls }: Surroundings): Promise<Server
         where room_id = ${roomId} and state_before is not null
       `.execute(database.db)
       return new Map(rows.map(({ event_id, fate }) => [event_id, fates[fate]!]))
+    },
+    async restart() {
+      await running.stop()
+      running = new ServerProcess(command)
+      await running.answers(baseUrl, START_MS)
     },
     stop,
   }

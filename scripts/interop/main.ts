@@ -36,8 +36,9 @@ const options = new Command('interop')
   .opts<Options>()
 
 const installed = findSynapse()
-if (typeof installed === 'string') console.error(`interop: left out: ${installed}`)
-else await withServers(installed)
+if (typeof installed !== 'string') await withServers(installed)
+else if (options.json) console.log(JSON.stringify({ left_out: installed, outcomes: [] }))
+else console.error(`interop: left out: ${installed}`)
 
 async function withServers(installed: InstalledSynapse): Promise<void> {
   const folder = realpathSync(mkdtempSync(join(tmpdir(), 'hearth-interop-')))

@@ -8,7 +8,7 @@ export interface Command {
   readonly args: readonly string[]
   readonly folder: string
   readonly environment: Readonly<Record<string, string>>
-  /** Takes what it prints. */
+  /** What it prints is added to it. */
   readonly logFile: string
 }
 
@@ -26,7 +26,7 @@ export class ServerProcess {
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     this.#child = child
-    const log = createWriteStream(logFile)
+    const log = createWriteStream(logFile, { flags: 'a' })
     for (const stream of [child.stdout, child.stderr]) {
       stream.on('data', (chunk: Buffer) => (this.#tail = (this.#tail + chunk.toString()).slice(-4_000)))
       stream.pipe(log, { end: false })

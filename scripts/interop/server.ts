@@ -15,6 +15,8 @@ export interface Server {
   extremities(roomId: string): Promise<string[]>
   /** Of the events it holds with the state before them. */
   fates(roomId: string): Promise<Map<string, Fate>>
+  /** Ends it as an operator does, and starts it again on its data. */
+  restart(): Promise<void>
   stop(): Promise<void>
 }
 

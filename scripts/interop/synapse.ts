@@ -46,13 +46,14 @@ export async function startSynapse(installed: InstalledSynapse, { folder, tls }:
   writeFileSync(configFile, JSON.stringify(configuration({ name, clients, servers, dataFolder, tls, database })))
   writeFileSync(join(dataFolder, 'log.yaml'), JSON.stringify(logging))
   writeFileSync(join(dataFolder, 'signing.key'), `ed25519 interop ${randomBytes(32).toString('base64').slice(0, 43)}\n`)
-  const running = new ServerProcess({
+  const command = {
     program: installed.python,
     args: ['-m', 'synapse.app.homeserver', '-c', configFile],
     folder: dataFolder,
     environment: {},
     logFile: join(folder, 'synapse.log'),
-  })
+  }
+  let running = new ServerProcess(command)
   const baseUrl = `http://127.0.0.1:${clients}`
   const stop = async () => {
     await link.cut()
@@ -84,6 +85,11 @@ export async function startSynapse(installed: InstalledSynapse, { folder, tls }:
         from events join event_json using (event_id) where events.room_id = ${roomId} and not outlier
       `.execute(database.db)
       return new Map(rows.map(({ event_id, fate }) => [event_id, fate]))
+    },
+    async restart() {
+      await running.stop()
+      running = new ServerProcess(command)
+      await running.answers(baseUrl, START_MS)
     },
     stop,
   }

@@ -7,6 +7,7 @@ import {
   tryToJoin,
   leave,
   moderate,
+  reads,
   redact,
   roomPath,
   same,
@@ -189,6 +190,21 @@ export const partitions: readonly Scenario[] = [
       })
       await sees(alice, roomId, ben, 'join')
       await sees(bob, roomId, anna, 'join')
+    },
+  },
+  {
+    name: 'a cut, both servers are restarted, and what waited is sent',
+    async play(stage) {
+      const { alice, bob } = stage
+      const roomId = await stage.shared()
+      await stage.apart(roomId, async () => {
+        await alice.say(roomId, 'waits at home')
+        await bob.say(roomId, 'waits away')
+        await setState(alice, roomId, 'm.room.topic', { topic: 'waits as well' })
+        await Promise.all([stage.home.restart(), stage.away.restart()])
+      })
+      await reads(bob, roomId, 'waits at home')
+      await reads(alice, roomId, 'waits away')
     },
   },
   {
