@@ -19,7 +19,6 @@ const passed: ReadonlyMap<string, number> = new Map([
 ])
 
 const LONGEST_WAIT = 60 * 60_000
-const LONGEST_TEXT = 500
 
 /** Throws what is no failure of another server. */
 export function relayed(cause: unknown): MatrixError {
@@ -36,7 +35,7 @@ export function relayed(cause: unknown): MatrixError {
 }
 
 const textOf = ({ destination, error }: RemoteError): string =>
-  error === '' ? `The server ${destination} refused the request` : error.slice(0, LONGEST_TEXT).toWellFormed()
+  error === '' ? `The server ${destination} refused the request` : error
 
 /** "The version of the room", which says to the client why. */
 function extraOf({ errcode, body }: RemoteError): Record<string, string> {

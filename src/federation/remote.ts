@@ -25,21 +25,28 @@ export interface Remote {
   unsigned(destination: string, request: RemoteRequest, signal?: AbortSignal): Promise<string>
 }
 
+const LONGEST_TEXT = 500
+
 /** The server answered with something else than 200. */
 export class RemoteError extends Error {
   override readonly name = 'RemoteError'
+  /** Of a length that can be told and logged. */
+  readonly error: string
+
   constructor(
     readonly destination: string,
     readonly status: number,
     /** `M_UNKNOWN` when the body has none. Never handed on to a client as it is: see `relayed`. */
     readonly errcode: string,
-    readonly error: string,
+    error: string,
     /** The whole body, for fields that some errors have beside. */
     readonly body: JsonObject,
     /** Of a 429, in ms. */
     readonly retryAfter?: number,
   ) {
-    super(`${destination} answered ${status} ${errcode}: ${error}`)
+    const told = error.slice(0, LONGEST_TEXT).toWellFormed()
+    super(`${destination} answered ${status} ${errcode}: ${told}`)
+    this.error = told
   }
 }
 

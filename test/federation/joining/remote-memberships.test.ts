@@ -129,6 +129,15 @@ describe('a join', () => {
     expect(await mia.ok('GET', tags(room.roomId))).toEqual({ tags: { 'm.favourite': { order: 0.5 } } })
   })
 
+  it('is refused in few words, however many the other server makes of it', async () => {
+    const mia = await hearth.user()
+    const error = '😀'.repeat(10_000)
+    peer.answers('make_join', (_honest, _asked, response) => json(response, { errcode: 'M_FORBIDDEN', error }, 403))
+    const { status, body } = await join(mia, peer.room())
+    expect([status, body.errcode]).toEqual([403, 'M_FORBIDDEN'])
+    expect(body.error.length).toBeLessThan(1_000)
+  })
+
   it('may stand on events that have not arrived', async () => {
     const [mia, max] = [await hearth.user(), await hearth.user()]
     const room = peer.room({ joinRules: restricted })
