@@ -199,7 +199,7 @@ describe('an update of a device list', () => {
     const since = await mia.syncToken()
     const keys = deviceKeys(userId, 'B')
     await update(userId, { device_id: 'B', stream_id: 11, prev_id: [10], keys, device_display_name: 'phone' })
-    expect(await changedSince(since)).toEqual([userId])
+    expect(await changedSince(since)).toContain(userId)
     const { device_keys } = await query({ [userId]: [] })
     expect(device_keys[userId].B).toEqual({ ...keys, unsigned: { device_display_name: 'phone' } })
     await update(userId, { device_id: 'A', stream_id: 12, prev_id: [11], deleted: true })
@@ -224,7 +224,7 @@ describe('an update of a device list', () => {
     expect(await devicesOf(userId)).toEqual(['A', 'B'])
     await fresh(userId)
     expect(await row(userId)).toMatchObject({ stream_id: 13, attempts: 0 })
-    expect(await changedSince(since)).toEqual([userId])
+    expect(await changedSince(since)).toContain(userId)
     expect(await devicesOf(userId)).toEqual(['A', 'B'])
   })
 
@@ -280,7 +280,7 @@ describe('signing keys of other servers', () => {
     await keysUpdate(userId, { master_key: crossSigningKey(erin, 'master') })
     expect(await query({ [userId]: [] })).not.toHaveProperty('master_keys')
     await keysUpdate(userId, { master_key, self_signing_key })
-    expect(await changedSince(since)).toEqual([userId])
+    expect(await changedSince(since)).toContain(userId)
     expect(await query({ [userId]: [] })).toMatchObject({
       master_keys: { [userId]: master_key },
       self_signing_keys: { [userId]: self_signing_key },
