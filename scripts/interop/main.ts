@@ -29,7 +29,7 @@ interface Options {
 const options = new Command('interop')
   .description('A Hearth and a real Synapse share rooms, both ways round, and are compared event by event')
   .option('--only <pattern>', 'the scenarios whose names match this regular expression', '')
-  .option('--minutes <n>', 'begin no scenario after this time', '30')
+  .option('--minutes <n>', 'begin no scenario after this time', '45')
   .option('--logs <folder>', 'where the logs of the servers are kept')
   .option('--json', 'print the outcomes as JSON', false)
   .parse()

@@ -1,4 +1,5 @@
 import type { Scenario } from '../scenario.js'
+import { chance } from './chance.js'
 import { directory } from './directory.js'
 import { ephemerals } from './ephemeral.js'
 import { membership } from './membership.js'
@@ -14,4 +15,5 @@ export const scenarios: readonly Scenario[] = [
   ...ephemerals,
   ...versions,
   ...partitions,
+  ...chance,
 ]
