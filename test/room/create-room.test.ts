@@ -32,6 +32,11 @@ const contentOf = async (request: RoomRequest, type: string, stateKey = '') =>
 const countRooms = async () => (await db.selectFrom('room').select('room').execute()).length
 
 describe('createRoom', () => {
+  it('says which room is there when a user of another server could not be invited', async () => {
+    const creating = createRoom(services, alice, { invite: ['@zoe:elsewhere.test'] })
+    await expect(creating).rejects.toMatchObject({ status: 504, message: expect.stringContaining('The room !') })
+  })
+
   it('applies the events in the order of the specification', async () => {
     const events = await eventsOf({
       preset: 'public_chat',
@@ -137,7 +142,14 @@ describe('createRoom', () => {
       'M_INVALID_ROOM_STATE',
     ],
     ['a second create event', { initial_state: [{ type: 'm.room.create', content: {} }] }, 400, 'M_INVALID_ROOM_STATE'],
-    ['an invite to a user of another server', { invite: ['@zoe:elsewhere.test'] }, 403, 'M_FORBIDDEN'],
+    [
+      'an invite to a user of another server by initial_state',
+      {
+        initial_state: [{ type: 'm.room.member', state_key: '@zoe:elsewhere.test', content: { membership: 'invite' } }],
+      },
+      400,
+      'M_BAD_JSON',
+    ],
     ['an invite to nobody', { invite: [user('nobody')] }, 404, 'M_NOT_FOUND'],
     [
       'an invite to nobody by initial_state',
