@@ -61,7 +61,7 @@ export interface Federation {
 
 export function assembleFederation(parts: FederationParts): Federation {
   const { config, db, identity, log: logger, engine, typing, deviceLists } = parts
-  const { stores, writer, rooms, gate, acls } = engine
+  const { stores, writer, rooms, gate, acls, processName: holder } = engine
   const { serverName } = config
   const { signingKey } = identity
   const now = Date.now
@@ -71,9 +71,9 @@ export function assembleFederation(parts: FederationParts): Federation {
   const serverKeys = new ServerKeys({ db, remote, now, logger, serverName, signingKey })
   const ownKeys = new OwnKeys({ db, now, serverName, signingKey })
   const peers = new FederationPeers(remote, serverKeys)
-  const inbound = new Inbound({ db, stores, rooms, peers, acls, serverName, logger })
+  const inbound = new Inbound({ db, stores, rooms, peers, acls, serverName, logger, holder })
   rooms.policies = inbound.deps.policies
-  const sender = new FederationSender({ db, stores, serverName, remote, logger, random: anyFraction })
+  const sender = new FederationSender({ db, stores, serverName, remote, logger, random: anyFraction, holder })
   const edus = new IncomingEdus({ db, stores, rooms, acls, writer, typing, deviceLists, serverName, logger, now })
   const queries = new RemoteQueries({ remote, rooms })
   const outgoingEdus = new OutgoingEdus({ db, rooms, serverName, sender, logger })

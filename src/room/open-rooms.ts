@@ -26,6 +26,8 @@ export interface RoomEngine {
   readonly gate: Gate
   readonly acls: ServerAcls
   readonly previews: RoomPreviews
+  /** As the database knows this process. */
+  readonly processName: string
   /** Reads what other processes wrote, now. */
   catchUp(): Promise<void>
   /** Waits for what was handed to the log writer. */
@@ -51,7 +53,7 @@ const randomId = (): string => encodeBase64Url(randomBytes(18))
 export async function openRooms(options: RoomEngineOptions): Promise<RoomEngine> {
   const { db, connect, logger, server, patience, pollInterval } = options
   const stores = createStores(db, options)
-  const { log, writer, catchUp, close } = await openLog({
+  const { log, writer, processName, catchUp, close } = await openLog({
     serverName: server.name,
     db,
     stores,
@@ -80,5 +82,5 @@ export async function openRooms(options: RoomEngineOptions): Promise<RoomEngine>
   }
   const [gate, acls] = [new Gate(stores, rooms), new ServerAcls(rooms)]
   const previews = new RoomPreviews(stores, rooms, acls)
-  return { stores, log, writer, rooms, gate, acls, previews, catchUp, close: closeAll }
+  return { stores, log, writer, rooms, gate, acls, previews, processName, catchUp, close: closeAll }
 }

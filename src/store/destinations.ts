@@ -10,6 +10,7 @@
  */
 import { sql, type Kysely, type RawBuilder, type Transaction } from 'kysely'
 import type { EventNumber, Position, RoomNumber } from '../protocol/numbers.js'
+import { isGone } from './processes.js'
 import type { Tables } from './tables.js'
 
 export interface DestinationTables {
@@ -83,7 +84,8 @@ export async function takeDestination(
     on conflict (destination) do update
       set lease_holder = excluded.lease_holder, lease_until_ts = excluded.lease_until_ts, used_ts = excluded.used_ts
       where destination.retry_ts <= ${nowTs}
-        and (destination.lease_holder = ${holder} or destination.lease_until_ts <= excluded.lease_until_ts - ${ms})
+        and (destination.lease_holder = ${holder} or destination.lease_until_ts <= excluded.lease_until_ts - ${ms}
+          or ${isGone(sql`destination.lease_holder`)})
     returning failures
   `.execute(db)
   return rows[0] && { name: destination, failures: rows[0].failures }
@@ -329,7 +331,7 @@ export async function dueDestinations(db: Db, nowTs: number, limit: number): Pro
     ) waiting
     left join destination using (destination)
     where waiting.destination is not null and coalesce(retry_ts, 0) <= ${nowTs}
-      and coalesce(lease_until_ts, 0) <= (select now from clock)
+      and (coalesce(lease_until_ts, 0) <= (select now from clock) or ${isGone(sql`lease_holder`)})
     order by failures nulls first, used_ts nulls first limit ${limit}
   `.execute(db)
   return rows

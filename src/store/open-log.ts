@@ -12,11 +12,14 @@ import { Log } from './log.js'
 import { factsBetween, newestPosition, settledPosition } from './log-reader.js'
 import type { LogTables } from './log-tables.js'
 import { LogWriter, type LogWriterOptions } from './log-writer.js'
+import { countOfProcesses, newProcessName } from './processes.js'
 import type { Stores } from './stores.js'
 
 export interface OpenLog {
   readonly log: Log
   readonly writer: LogWriter
+  /** Of this process (processes.ts). */
+  readonly processName: string
   /** Reads what other processes wrote, now. */
   catchUp(): Promise<void>
   close(): Promise<void>
@@ -36,7 +39,6 @@ export interface LogOptions {
 }
 
 const channel = 'hearth_log'
-const listenerName = 'hearth log listener'
 /** The backend that serves a connection, as notifications name their sender. */
 const pidOf = (client: pg.Client): number | undefined => (client as { processID?: number }).processID
 /** Notifications are sent at most so often, in ms: each is a transaction of its own. */
@@ -59,11 +61,13 @@ export async function openLog(options: LogOptions): Promise<OpenLog> {
     patience: options.patience,
   })
   const notifier = new Notifier(db, logger)
-  const ear: Ear = new Ear(options, writer)
+  const processName = newProcessName()
+  const ear: Ear = new Ear(options, writer, processName)
   await ear.listen()
   return {
     log,
     writer,
+    processName,
     catchUp: () => writer.catchUp(),
     async close() {
       await ear.close()
@@ -116,6 +120,7 @@ class Ear {
   constructor(
     private readonly options: LogOptions,
     private readonly writer: LogWriter,
+    private readonly processName: string,
   ) {}
 
   /**
@@ -134,7 +139,7 @@ class Ear {
     try {
       await client.connect()
       this.client = client
-      await client.query(`set application_name = '${listenerName}'; listen ${channel}; notify ${channel}`)
+      await client.query(`set application_name = '${this.processName}'; listen ${channel}; notify ${channel}`)
     } catch (cause) {
       this.lose(client)
       throw cause
@@ -166,8 +171,7 @@ class Ear {
   private async lookAround(): Promise<void> {
     try {
       const { rows } = await sql<{ listeners: number }>`
-        select count(*)::int as listeners from pg_stat_activity
-        where datname = current_database() and application_name = ${listenerName}
+        select ${countOfProcesses} as listeners
       `.execute(this.options.db)
       // While we do not listen ourselves, the one is another.
       this.isAlone = this.client !== undefined && rows[0]?.listeners === 1

@@ -4,6 +4,7 @@
  * with the transaction of the log writer that stores them, so that no crash decides an event twice or not at all.
  */
 import { sql, type Kysely } from 'kysely'
+import { isGone } from './processes.js'
 
 export interface StagedPduTables {
   staged_pdu: {
@@ -134,7 +135,7 @@ export async function unstage(db: Db, staged: readonly number[]): Promise<void> 
   if (staged.length > 0) await sql`delete from staged_pdu where staged = any(${staged}::bigint[])`.execute(db)
 }
 
-/** False when another process works on the room. The holder may take it again, which makes it last longer. */
+/** False when another process, which is not gone, works on the room. The holder may take it again, which makes it last longer. */
 export async function takeLease(db: Db, roomId: string, holder: string, ms: number): Promise<boolean> {
   const { rows } = await sql`
     with clock as (select (extract(epoch from clock_timestamp()) * 1000)::bigint as now),
@@ -142,6 +143,7 @@ export async function takeLease(db: Db, roomId: string, holder: string, ms: numb
     insert into inbound_lease (room_id, holder, until_ts) select ${roomId}, ${holder}, now + ${ms} from clock
     on conflict (room_id) do update set holder = excluded.holder, until_ts = excluded.until_ts
       where inbound_lease.holder = ${holder} or inbound_lease.until_ts < excluded.until_ts - ${ms}
+        or ${isGone(sql`inbound_lease.holder`)}
     returning room_id
   `.execute(db)
   return rows.length > 0

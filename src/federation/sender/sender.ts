@@ -27,6 +27,8 @@ export interface SenderOptions extends Omit<SendDeps, 'coalesced' | 'now' | 'ran
     info(fields: object, message: string): void
     error(fields: object, message: string): void
   }
+  /** By which leases are told to be this process's; free when it is gone. */
+  readonly holder?: string | undefined
   readonly now?: () => number
   readonly random: () => number
   readonly config?: Partial<SenderConfig>
@@ -61,7 +63,7 @@ export class FederationSender {
   private readonly deps: SendDeps
   private readonly config: SenderConfig
   private readonly closing = new AbortController()
-  private readonly holder = randomUUID()
+  private readonly holder: string
   /** In the order in which their turns come. */
   private readonly waiting = new Map<string, Destination>()
   private readonly working = new Map<string, Place>()
@@ -73,6 +75,7 @@ export class FederationSender {
 
   constructor(private readonly options: SenderOptions) {
     const now = options.now ?? Date.now
+    this.holder = options.holder ?? randomUUID()
     this.coalesced = new CoalescedEdus(now)
     this.deps = { ...options, now, coalesced: this.coalesced }
     this.config = { ...senderConfig, ...options.config }

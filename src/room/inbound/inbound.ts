@@ -31,6 +31,8 @@ export interface InboundOptions {
   readonly peers: Peers
   readonly serverName: string
   readonly logger: InboundDeps['logger']
+  /** By which leases are told to be this process's; free when it is gone. */
+  readonly holder?: string | undefined
   readonly now?: () => number
   readonly config?: Partial<InboundConfig>
 }
@@ -58,12 +60,13 @@ export class Inbound {
   private readonly config: InboundConfig
   private readonly transactions: Transactions
   private readonly closing = new AbortController()
-  private readonly holder = randomUUID()
+  private readonly holder: string
   /** Rooms in the order in which their turns come. */
   private readonly waiting = new Set<string>()
   private readonly working = new Map<string, { inbox?: RoomInbox; isWoken: boolean; done: Promise<void> }>()
 
-  constructor({ peers, now = Date.now, config, ...options }: InboundOptions) {
+  constructor({ peers, now = Date.now, config, holder = randomUUID(), ...options }: InboundOptions) {
+    this.holder = holder
     this.config = { ...inboundConfig, ...config }
     const asking = new Asking(peers, this.config.asking, this.closing.signal)
     const policies = new PolicyServers(options.rooms, asking)

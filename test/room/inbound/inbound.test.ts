@@ -4,6 +4,8 @@ import { signedText } from '../../../src/protocol/hashes.js'
 import type { JsonObject } from '../../../src/protocol/json.js'
 import { finishEvent } from '../../../src/protocol/signing.js'
 import { Transactions, MOST_STAGED } from '../../../src/room/inbound/transaction.js'
+import { newProcessName } from '../../../src/store/processes.js'
+import { eventually } from '../../support/eventually.js'
 import {
   alice,
   bob,
@@ -469,6 +471,26 @@ describe('working off', () => {
     expect((await held()).staged).toEqual([])
     const left = await database.db.selectFrom('inbound_lease').selectAll().where('room_id', '=', name.roomId).execute()
     expect(left).toEqual([])
+  })
+
+  it('is done by another process at once when the one that has the lease is gone', async () => {
+    const room = newRoom()
+    const { held, name, one } = await setting(room)
+    const holder = newProcessName()
+    const alive = database.connect()
+    await alive.connect()
+    await alive.query(`set application_name = '${holder}'`)
+    await sql`insert into inbound_lease values (${name.roomId}, ${holder}, 9e15)`.execute(database.db)
+    const inbound = testInbound(database, engine, network(one))
+    await inbound.transaction('one.example', [room.say(bob, 'hello').text])
+    await inbound.settled()
+    expect((await held()).staged).toHaveLength(1)
+    await alive.end()
+    await eventually('it is worked off', async () => {
+      await inbound.poll()
+      await inbound.settled()
+      return (await held()).staged.length === 0
+    })
   })
 
   it('of a room whose peers hang delays neither another room nor what is ready in the same', async () => {
