@@ -221,7 +221,7 @@ function watchOver(folder: string): void {
 }
 
 /** Below those that are given to outgoing connections, so that it is still free when a killed server is started again. */
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   for (;;) {
     const port = randomInt(20_000, 32_000)
     const server = createServer()

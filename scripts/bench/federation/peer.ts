@@ -17,7 +17,13 @@ import { Connection, requestWith } from '../http/connection.js'
 import type { Answer } from '../http/response-parser.js'
 import { RequestFailed } from '../matrix.js'
 import { describe } from '../errors.js'
-import type { Hearth } from './ground.js'
+import type { Target } from '../target.js'
+
+/** The Hearth it speaks to. */
+export interface Addressee {
+  readonly name: string
+  readonly target: Pick<Target, 'endpoint'>
+}
 
 const federation = '/_matrix/federation'
 const HOUR = 3_600_000
@@ -32,14 +38,14 @@ export class Peer {
 
   private constructor(
     private readonly server: HttpsServer,
-    readonly hearth: Hearth,
+    readonly hearth: Addressee,
   ) {
     this.#key = labServer(this.name).key
     this.#connection = new Connection(hearth.target.endpoint)
     server.script = (asked, response) => this.#respond(asked, response)
   }
 
-  static async start(authority: TestAuthority, hearth: Hearth): Promise<Peer> {
+  static async start(authority: TestAuthority, hearth: Addressee): Promise<Peer> {
     return new Peer(await HttpsServer.listening(authority, ['localhost']), hearth)
   }
 
