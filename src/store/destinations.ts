@@ -65,6 +65,12 @@ export class LeaseLost extends Error {
   }
 }
 
+/**
+ * True, and the commit does not wait for the disk. For what may be lost with the database's last moment: a lease, or that
+ * a transaction was answered, which then goes out again under its id.
+ */
+const withoutWaiting = sql<boolean>`(select set_config('synchronous_commit', 'off', true)) = 'off'`
+
 const clock = sql`clock as (select (extract(epoch from clock_timestamp()) * 1000)::bigint as now)`
 
 /**
@@ -80,7 +86,7 @@ export async function takeDestination(
   const { rows } = await sql<{ failures: number }>`
     with ${clock}
     insert into destination (destination, lease_holder, lease_until_ts, used_ts)
-    select ${destination}, ${holder}, now + ${ms}, ${nowTs} from clock
+    select ${destination}, ${holder}, now + ${ms}, ${nowTs} from clock where ${withoutWaiting}
     on conflict (destination) do update
       set lease_holder = excluded.lease_holder, lease_until_ts = excluded.lease_until_ts, used_ts = excluded.used_ts
       where destination.retry_ts <= ${nowTs}
@@ -94,7 +100,7 @@ export async function takeDestination(
 export async function releaseDestination(db: Db, { destination, holder }: Lease): Promise<void> {
   await sql`
     update destination set lease_holder = null, lease_until_ts = 0
-    where destination = ${destination} and lease_holder = ${holder}
+    where destination = ${destination} and lease_holder = ${holder} and ${withoutWaiting}
   `.execute(db)
 }
 
@@ -244,7 +250,7 @@ export async function closeTransaction(
           delete from federation_outbox where number = any(${[...outbox]}::bigint[])
         )
         update destination set failures = 0, retry_ts = 0, last_error = null, last_success_ts = ${nowTs}
-        where destination = ${lease.destination} and lease_holder = ${lease.holder}`,
+        where destination = ${lease.destination} and lease_holder = ${lease.holder} and ${withoutWaiting}`,
       trx,
     )
     await moveMarks(trx, lease.destination, rooms)

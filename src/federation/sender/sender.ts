@@ -6,6 +6,7 @@
  * server was heard after a failure, and by `poll`, which finds what other processes left behind and whose time has come.
  */
 import { randomUUID } from 'node:crypto'
+import { setMaxListeners } from 'node:events'
 import { LRUCache } from 'lru-cache'
 import type { RoomNumber } from '../../protocol/numbers.js'
 import {
@@ -76,6 +77,8 @@ export class FederationSender {
   constructor(private readonly options: SenderOptions) {
     const now = options.now ?? Date.now
     this.holder = options.holder ?? randomUUID()
+    // Every request that is under way listens for it.
+    setMaxListeners(0, this.closing.signal)
     this.coalesced = new CoalescedEdus(now)
     this.deps = { ...options, now, coalesced: this.coalesced }
     this.config = { ...senderConfig, ...options.config }
