@@ -62,6 +62,10 @@ async function start(client: MatrixClient, options: IStartClientOpts = {}): Prom
   await eventually('the client is prepared', () => client.isInitialSyncComplete())
 }
 
+async function scrollBack(client: MatrixClient, room: Room): Promise<void> {
+  while ((await client.scrollback(room, 10)).oldState.paginationToken !== null);
+}
+
 const bodies = (room: Room): string[] =>
   room
     .getLiveTimeline()
@@ -146,7 +150,9 @@ describe('two people with matrix-js-sdk', () => {
     await start(again)
     const room = await inRoom(again, roomId)
     expect(room.name).toBe('Hearth and home')
-    while ((await again.scrollback(room, 10)).oldState.paginationToken !== null);
+    await scrollBack(again, room)
+    // Who was away for more than a page has a gap.
+    await scrollBack(bob, bob.getRoom(roomId)!)
     const said = [
       'Is anybody there?',
       'I am.',
