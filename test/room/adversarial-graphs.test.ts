@@ -18,6 +18,8 @@ import { testRooms } from '../support/rooms.js'
 
 // Twenty thousand events, on a machine that may be busy.
 jest.setTimeout(180_000)
+// What a busy machine adds to the time that the event loop is held is not there each time; what the graph adds is.
+jest.retryTimes(2, { logErrorsBeforeRetry: true })
 
 const database = await testDatabase()
 const engine = await testRooms(database, { cacheMb: 128 })
@@ -34,13 +36,10 @@ afterEach(() => {
   loop()
 })
 
-/** 50 ms are wanted, and the figures are printed. Beside other tests twice that was seen: what fails here is what grows with the graph. */
-const HELD_TOO_LONG = 200
-
 function expectFree(what: string): void {
   const ms = loop()
   figures.push(`${what} ${ms}`)
-  expect(ms).toBeLessThan(HELD_TOO_LONG)
+  expect(ms).toBeLessThan(50)
 }
 
 async function take(name: KnownRoom, arrivals: readonly Arrival[]) {
