@@ -5,7 +5,8 @@ import { fileURLToPath } from 'node:url'
 import { sql } from 'kysely'
 import { makeDatabase } from '../../test/support/make-database.js'
 import { register } from '../../test/support/test-user.js'
-import { freePort, Link } from './link.js'
+import { freePort } from '../../test/support/free-port.js'
+import { linkOfPorts } from '../../test/support/link.js'
 import { ServerProcess } from './server-process.js'
 import type { Fate, Server, Surroundings } from './server.js'
 
@@ -18,7 +19,7 @@ export async function startHearth({ folder, tls }: Surroundings): Promise<Server
   const database = await makeDatabase({ max: 2 })
   const [port, clients, servers] = [await freePort(), await freePort(), await freePort()]
   const name = `localhost:${port}`
-  const link = new Link(port, servers)
+  const link = linkOfPorts(port, servers)
   const dataDir = join(folder, 'hearth')
   mkdirSync(dataDir)
   const baseUrl = `http://127.0.0.1:${clients}`

@@ -1,5 +1,5 @@
 import type { TestUser } from '../../test/support/test-user.js'
-import type { Link } from './link.js'
+import type { Link } from '../../test/support/link.js'
 
 export type Fate = 'accepted' | 'soft-failed' | 'rejected'
 

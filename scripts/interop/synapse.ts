@@ -11,7 +11,8 @@ import { join, resolve } from 'node:path'
 import { sql } from 'kysely'
 import { makeDatabase, type MadeDatabase } from '../../test/support/make-database.js'
 import { register } from '../../test/support/test-user.js'
-import { freePort, Link } from './link.js'
+import { freePort } from '../../test/support/free-port.js'
+import { linkOfPorts } from '../../test/support/link.js'
 import { ServerProcess } from './server-process.js'
 import type { Fate, Server, Surroundings } from './server.js'
 
@@ -39,7 +40,7 @@ export async function startSynapse(installed: InstalledSynapse, { folder, tls }:
   const database = await makeDatabase({ max: 2, from: 'template0' })
   const [port, clients, servers] = [await freePort(), await freePort(), await freePort()]
   const name = `localhost:${port}`
-  const link = new Link(port, servers)
+  const link = linkOfPorts(port, servers)
   const dataFolder = join(folder, 'synapse')
   mkdirSync(dataFolder)
   const configFile = join(dataFolder, 'homeserver.yaml')

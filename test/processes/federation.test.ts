@@ -6,10 +6,11 @@ import { Peer } from '../../scripts/bench/federation/peer.js'
 import { loopbackEndpoint } from '../../scripts/bench/target.js'
 import { TestAuthority } from '../support/certificates.js'
 import { eventually } from '../support/eventually.js'
-import { type Link, linkTo } from '../support/link.js'
+import { freePort } from '../support/free-port.js'
+import { type Link, linkOfPorts } from '../support/link.js'
 import { messagesOf, persistently } from '../support/load.js'
 import { testDatabase, type TestDatabase } from '../support/postgres.js'
-import { freePort, type HearthProcess, type Installation, installation } from '../support/server-process.js'
+import { type HearthProcess, type Installation, installation } from '../support/server-process.js'
 import type { TestUser } from '../support/test-user.js'
 
 /** Two servers as operators run them, with TLS on loopback and a link between them that can be cut. */
@@ -45,7 +46,8 @@ class Side {
       TRUSTED_CA_FILE: file('ca'),
       OUTBOUND_ALLOW: 'all',
     })
-    const side = new Side(name, hearth, await linkTo(inside, outside))
+    const side = new Side(name, hearth, linkOfPorts(outside, inside))
+    await side.link.mend()
     await side.start()
     return side
   }
@@ -63,6 +65,7 @@ const databases = [await testDatabase(), await testDatabase()]
 const authority = new TestAuthority()
 let one: Side
 let two: Side
+afterAll(() => Promise.all([one.link.cut(), two.link.cut()]))
 let alice: TestUser
 let bob: TestUser
 

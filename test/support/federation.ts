@@ -3,7 +3,6 @@
  * test authority: `const [one, two] = await startFederation(2)`. They end after the tests.
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { randomBytes } from 'node:crypto'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -17,6 +16,7 @@ import { silentLogger, type Logger } from '../../src/logger.js'
 import { signingKeyFromSeed, type SigningKey } from '../../src/protocol/signing.js'
 import { recordServer, serverRecord } from '../../src/store/server.js'
 import { TestAuthority } from './certificates.js'
+import { freePort } from './free-port.js'
 import { testDatabase, type TestDatabase } from './postgres.js'
 import { register, type TestUser } from './test-user.js'
 
@@ -128,13 +128,4 @@ async function startOne(files: Files, options: FederationOptions): Promise<Feder
   }
   afterAll(() => server.close())
   return server
-}
-
-/** Taken by nobody a moment ago. */
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as { port: number }
-  await new Promise((resolve) => server.close(resolve))
-  return port
 }

@@ -1,31 +1,32 @@
-/** A TCP port in front of another, that can be cut: what is open breaks off, and nobody answers until it is mended. */
-import { once } from 'node:events'
-import { connect, createServer, type Server, type Socket } from 'node:net'
-import { afterAll } from '@jest/globals'
+/** What stands in front of a server, a forwarder of bytes, and can be cut: what is open breaks off, who connects is refused. */
+import { connect, createServer, type ListenOptions, type NetConnectOpts, type Server, type Socket } from 'node:net'
 
 export class Link {
   readonly #sockets = new Set<Socket>()
   #server: Server | undefined
 
   constructor(
-    readonly port: number,
-    private readonly target: number,
+    private readonly near: ListenOptions,
+    private readonly far: NetConnectOpts,
   ) {}
 
+  /** It is cut until it is mended for the first time. */
   async mend(): Promise<void> {
     if (this.#server !== undefined) return
-    const server = createServer((near) => this.#join(near, connect(this.target, '127.0.0.1')))
+    const server = createServer((near) => this.#join(near, connect(this.far)))
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject).listen(this.near, resolve)
+    })
     this.#server = server
-    await once(server.listen(this.port, '127.0.0.1'), 'listening')
   }
 
   async cut(): Promise<void> {
     const server = this.#server
     if (server === undefined) return
     this.#server = undefined
-    server.close()
+    const closed = new Promise((resolve) => server.close(resolve))
     for (const socket of this.#sockets) socket.destroy()
-    await once(server, 'close')
+    await closed
   }
 
   #join(near: Socket, far: Socket): void {
@@ -40,13 +41,6 @@ export class Link {
   }
 }
 
-const links: Link[] = []
-afterAll(() => Promise.all(links.map((link) => link.cut())))
-
-/** Mended, and cut after the tests of the file. */
-export async function linkTo(target: number, port: number): Promise<Link> {
-  const link = new Link(port, target)
-  links.push(link)
-  await link.mend()
-  return link
-}
+/** Between two ports of this machine. */
+export const linkOfPorts = (near: number, far: number): Link =>
+  new Link({ host: '127.0.0.1', port: near }, { host: '127.0.0.1', port: far })

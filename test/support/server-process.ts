@@ -1,12 +1,12 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { randomBytes, randomInt } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { appendFileSync, chmodSync, existsSync, mkdtempSync, readFileSync, realpathSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll } from '@jest/globals'
 import { eventually } from './eventually.js'
+import { freePort } from './free-port.js'
 import { TestClient } from './http.js'
 import { register, type TestUser } from './test-user.js'
 
@@ -218,19 +218,6 @@ function watchOver(folder: string): void {
   })
   watcher.unref()
   ;(watcher.stdin as unknown as { unref(): void }).unref()
-}
-
-/** Below those that are given to outgoing connections, so that it is still free when a killed server is started again. */
-export async function freePort(): Promise<number> {
-  for (;;) {
-    const port = randomInt(20_000, 32_000)
-    const server = createServer()
-    const isFree = await new Promise<boolean>((resolve) => {
-      server.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => resolve(true))
-    })
-    await new Promise((resolve) => server.close(resolve))
-    if (isFree) return port
-  }
 }
 
 async function within<T>(ms: number, promise: Promise<T>, message: () => string): Promise<T> {

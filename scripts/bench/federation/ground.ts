@@ -6,13 +6,13 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
 import { parseSigningKeyFile, type SigningKey } from '../../../src/protocol/signing.js'
 import { TestAuthority } from '../../../test/support/certificates.js'
+import { freePort } from '../../../test/support/free-port.js'
 import { makeDatabase, type MadeDatabase } from '../../../test/support/make-database.js'
 import { startTestPostgres } from '../../../test/support/test-cluster.js'
 import { Population } from '../population.js'
@@ -149,14 +149,4 @@ async function answers(baseUrl: string, child: ChildProcess): Promise<void> {
   }
   child.kill('SIGKILL')
   throw new Error('the Hearth did not start')
-}
-
-/** Taken by nobody a moment ago. */
-export async function freePort(): Promise<number> {
-  const server = createServer()
-  await once(server.listen(0, '127.0.0.1'), 'listening')
-  const { port } = server.address() as { port: number }
-  server.close()
-  await once(server, 'close')
-  return port
 }
