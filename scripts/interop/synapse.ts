@@ -10,11 +10,10 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { sql } from 'kysely'
 import { makeDatabase, type MadeDatabase } from '../../test/support/make-database.js'
-import { register } from '../../test/support/test-user.js'
 import { freePort } from '../../test/support/free-port.js'
 import { linkOfPorts } from '../../test/support/link.js'
-import { ServerProcess } from './server-process.js'
-import type { Fate, Server, Surroundings } from './server.js'
+import { runServer } from './running-server.js'
+import type { Server, Surroundings } from './server.js'
 
 const START_MS = 180_000
 
@@ -40,7 +39,6 @@ export async function startSynapse(installed: InstalledSynapse, { folder, tls }:
   const database = await makeDatabase({ max: 2, from: 'template0' })
   const [port, clients, servers] = [await freePort(), await freePort(), await freePort()]
   const name = `localhost:${port}`
-  const link = linkOfPorts(port, servers)
   const dataFolder = join(folder, 'synapse')
   mkdirSync(dataFolder)
   const configFile = join(dataFolder, 'homeserver.yaml')
@@ -54,46 +52,21 @@ export async function startSynapse(installed: InstalledSynapse, { folder, tls }:
     environment: {},
     logFile: join(folder, 'synapse.log'),
   }
-  let running = new ServerProcess(command)
-  const baseUrl = `http://127.0.0.1:${clients}`
-  const stop = async () => {
-    await link.cut()
-    await running.stop()
-    await database.drop()
-  }
-  try {
-    await running.answers(baseUrl, START_MS)
-    await link.mend()
-  } catch (error) {
-    await stop()
-    throw error
-  }
-  return {
+  return runServer({
     kind: 'Synapse',
     name,
-    link,
-    user: (localpart = `user-${randomBytes(4).toString('hex')}`) => register(baseUrl, localpart),
-    async extremities(roomId) {
-      const { rows } = await sql<{ event_id: string }>`
-        select event_id from event_forward_extremities where room_id = ${roomId}
-      `.execute(database.db)
-      return rows.map(({ event_id }) => event_id)
-    },
-    async fates(roomId) {
-      const { rows } = await sql<{ event_id: string; fate: Fate }>`
-        select event_id, case when rejection_reason is not null then 'rejected'
-          when internal_metadata::jsonb->>'soft_failed' = 'true' then 'soft-failed' else 'accepted' end as fate
-        from events join event_json using (event_id) where events.room_id = ${roomId} and not outlier
-      `.execute(database.db)
-      return new Map(rows.map(({ event_id, fate }) => [event_id, fate]))
-    },
-    async restart() {
-      await running.stop()
-      running = new ServerProcess(command)
-      await running.answers(baseUrl, START_MS)
-    },
-    stop,
-  }
+    link: linkOfPorts(port, servers),
+    database,
+    command,
+    baseUrl: `http://127.0.0.1:${clients}`,
+    patience: START_MS,
+    extremitiesOf: (roomId) => sql`select event_id from event_forward_extremities where room_id = ${roomId}`,
+    fatesOf: (roomId) => sql`
+      select event_id, case when rejection_reason is not null then 'rejected'
+        when internal_metadata::jsonb->>'soft_failed' = 'true' then 'soft-failed' else 'accepted' end as fate
+      from events join event_json using (event_id) where events.room_id = ${roomId} and not outlier
+    `,
+  })
 }
 
 interface Settings {
