@@ -205,11 +205,14 @@ function standOn(
   { head, extremities }: BuildingHead,
 ): { state: StateReference; prevEvents: readonly StoredEvent[]; others: readonly StoredEvent[] } {
   if (extremities.length <= MAX_PREV_EVENTS) return { state: head.state, prevEvents: extremities, others: [] }
-  const deepest = extremities.toSorted((a, b) => b.event.depth - a.event.depth)
+  const deepest = deepestFirst(extremities)
   const prevEvents = deepest.slice(0, MAX_PREV_EVENTS)
   const state = context.resolve(prevEvents.map((event) => event.stateAfter!))
   return { state, prevEvents, others: deepest.slice(MAX_PREV_EVENTS) }
 }
+
+export const deepestFirst = (events: readonly StoredEvent[]): StoredEvent[] =>
+  events.toSorted((a, b) => b.event.depth - a.event.depth)
 
 /** An event that stands on a part of the room only, and that the rest forbids, would be soft-failed by everybody. */
 function requireAllowedNow({ rules, view }: BuildContext, { head, create }: BuildingHead, event: RoomEvent): void {
@@ -266,8 +269,16 @@ export function pduOf(
     ...(draft.stateKey === undefined ? {} : { state_key: draft.stateKey }),
     ...(redactsBeside ? { redacts: draft.redacts } : {}),
   }
-  return rules.eventIdFormat === 'in-pdu' ? { ...pdu, event_id: `$${server.opaqueId(pdu)}:${server.name}` } : pdu
+  return withOwnId(rules, server, pdu)
 }
+
+/** Only in versions 1 and 2 an event says its id. */
+export const withOwnId = (
+  rules: RoomVersionRules,
+  server: Pick<OwnServer, 'name' | 'opaqueId'>,
+  pdu: JsonObject,
+): JsonObject =>
+  rules.eventIdFormat === 'in-pdu' ? { ...pdu, event_id: `$${server.opaqueId(pdu)}:${server.name}` } : pdu
 
 const references = (rules: RoomVersionRules, events: readonly StoredEvent[]) =>
   rules.eventReferenceFormat === 'id'

@@ -4,7 +4,6 @@
  * the event is looked at here, so that who cannot come in hears of it before they sign.
  * https://spec.matrix.org/v1.19/server-server-api/#joining-rooms
  */
-import { authEventKeys, authorize } from '../protocol/authorization/index.js'
 import type { JsonObject } from '../protocol/json.js'
 import {
   forbidden,
@@ -12,12 +11,12 @@ import {
   unableToAuthoriseJoin,
   unableToGrantJoin,
 } from '../protocol/matrix-error.js'
-import { MAX_PREV_EVENTS, roomEventOf } from '../protocol/pdu.js'
 import { whenLoaded } from '../store/missing.js'
 import { StateView } from '../store/state-view.js'
-import { pduOf, type BuildingHead } from './build-event.js'
+import type { BuildingHead } from './build-event.js'
 import type { Draft } from './draft.js'
 import type { KnownRoom } from './known-room.js'
+import { eventOn } from './proposed-event.js'
 import { authorisedBy, joinGrant } from './restricted-join.js'
 import type { Rooms } from './rooms.js'
 
@@ -54,26 +53,6 @@ function templateOn(rooms: Rooms, name: KnownRoom, head: BuildingHead, view: Sta
   // Where it is a key of the event, the id is for the server to choose whose event it becomes.
   const { event_id: _ours, ...template } = eventOn(rooms, name, head, view, draft)
   return { ...template, origin: rooms.deps.server.name } as JsonObject
-}
-
-/** An event on a head, not hashed and not signed. @throws MatrixError 403 when the rules would refuse it. */
-export function eventOn(
-  { deps }: Rooms,
-  { rules, roomId }: KnownRoom,
-  { head, extremities, create }: BuildingHead,
-  view: StateView,
-  draft: Draft,
-): JsonObject {
-  const lookUp = (type: string, key: string) => view.stateEvent(head.state, type, key)
-  const prevEvents = extremities.toSorted((a, b) => b.event.depth - a.event.depth).slice(0, MAX_PREV_EVENTS)
-  const authEvents = authEventKeys(rules, { ...draft, stateKey: draft.stateKey }).flatMap(
-    ([type, key]) => lookUp(type, key) ?? [],
-  )
-  const pdu = pduOf({ rules, roomId, server: deps.server, now: deps.now() }, prevEvents, draft, authEvents)
-  const event = roomEventOf(rules, pdu, '$template')
-  const verdict = authorize(rules, event, (type, key) => lookUp(type, key)?.event, create?.event)
-  if (!verdict.allowed) throw forbidden(`The room does not let ${draft.sender} do this: ${verdict.reason}`)
-  return pdu
 }
 
 /**

@@ -1,19 +1,21 @@
 /**
- * Events of ours that somebody else has to sign before they are in the room: an invite of another server's user, and
- * everything in a room with a policy server. There is no
- * network inside a room's lane, so the event is made on the committed head, goes out, and comes back as any event we
+ * Events made on the committed head, outside the room's lane: templates for the users of other servers, and events of ours
+ * that somebody else has to sign before they are in the room, which are invites of another server's users and everything in
+ * a room with a policy server. There is no network inside the lane, so such an event goes out and comes back as any event we
  * receive does; by then it may stand beside others.
  */
+import { authEventKeys, authorize } from '../protocol/authorization/index.js'
 import { forbidden, tooLarge } from '../protocol/matrix-error.js'
 import type { JsonObject } from '../protocol/json.js'
+import { MAX_PREV_EVENTS, roomEventOf } from '../protocol/pdu.js'
 import { finishEvent } from '../protocol/signing.js'
 import { whenLoaded } from '../store/missing.js'
 import { StateView } from '../store/state-view.js'
+import { deepestFirst, pduOf, type BuildingHead } from './build-event.js'
 import type { Draft } from './draft.js'
 import { isDropped, type Pdu } from './inbound/read-pdu.js'
 import { readSignedPdu } from './inbound/receive-pdu.js'
 import type { KnownRoom } from './known-room.js'
-import { eventOn } from './membership-templates.js'
 import type { PendingState } from './room.js'
 import type { Rooms } from './rooms.js'
 import { strippedTypes } from './stripped-state.js'
@@ -52,4 +54,24 @@ export async function proposeEvent(
     ),
   )
   return { pdu, told }
+}
+
+/** An event on a head, not hashed and not signed. @throws MatrixError 403 when the rules would refuse it. */
+export function eventOn(
+  { deps }: Rooms,
+  { rules, roomId }: KnownRoom,
+  { head, extremities, create }: BuildingHead,
+  view: StateView,
+  draft: Draft,
+): JsonObject {
+  const lookUp = (type: string, key: string) => view.stateEvent(head.state, type, key)
+  const prevEvents = deepestFirst(extremities).slice(0, MAX_PREV_EVENTS)
+  const authEvents = authEventKeys(rules, { ...draft, stateKey: draft.stateKey }).flatMap(
+    ([type, key]) => lookUp(type, key) ?? [],
+  )
+  const pdu = pduOf({ rules, roomId, server: deps.server, now: deps.now() }, prevEvents, draft, authEvents)
+  const event = roomEventOf(rules, pdu, '$template')
+  const verdict = authorize(rules, event, (type, key) => lookUp(type, key)?.event, create?.event)
+  if (!verdict.allowed) throw forbidden(`The room does not let ${draft.sender} do this: ${verdict.reason}`)
+  return pdu
 }

@@ -15,7 +15,7 @@ import type { StoredEvent } from '../store/stored-event.js'
 import { EventsUnknown, HeadMoved, type Received } from './arrival.js'
 import type { InboundDeps } from './inbound/inbound-deps.js'
 import { keysOfBatch } from './inbound/keys-of-batch.js'
-import { NotNow } from './inbound/not-now.js'
+import { isTooCostly, NotNow } from './inbound/not-now.js'
 import { keysWithOwn, signAsWell } from './inbound/own-signature.js'
 import { isDropped, parsePdu, readPdu, type Dropped, type Pdu } from './inbound/read-pdu.js'
 import { checkPdu, checkPolicy, receive } from './inbound/receive-pdu.js'
@@ -107,8 +107,7 @@ export async function orTryAgain<T>(work: Promise<T>): Promise<T> {
   } catch (cause) {
     // A template names nothing but what we have.
     if (cause instanceof EventsUnknown) throw invalidParam(`The event names events that are not here`)
-    const isNoVerdict =
-      cause instanceof NotNow || cause instanceof HeadMoved || (cause instanceof Error && /TooCostly$/.test(cause.name))
+    const isNoVerdict = cause instanceof NotNow || cause instanceof HeadMoved || isTooCostly(cause)
     throw isNoVerdict ? tryAgain('The event cannot be judged at the moment') : cause
   }
 }

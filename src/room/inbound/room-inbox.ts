@@ -24,7 +24,7 @@ import { fillGap, type StateAfter } from './fill-gap.js'
 import type { InboundDeps } from './inbound-deps.js'
 import { inOrder } from './in-order.js'
 import { keysOfBatch, type KeysOf } from './keys-of-batch.js'
-import { NotNow } from './not-now.js'
+import { isTooCostly, NotNow } from './not-now.js'
 import { isDropped, type Pdu } from './read-pdu.js'
 import { checkPdu, checkPolicy, readSignedPdu, receive, receiveAll, type Checked } from './receive-pdu.js'
 
@@ -322,7 +322,7 @@ const isReady = (pdu: Pdu, held: ReadonlyMap<string, HeldEvent>, handed: Readonl
 
 function reasonOf(cause: unknown): [kind: NotNow['kind'], reason: string] {
   if (cause instanceof NotNow) return [cause.kind, cause.message]
-  if (cause instanceof Error && /TooCostly$/.test(cause.name)) return ['resolution', cause.message]
+  if (isTooCostly(cause)) return ['resolution', cause.message]
   // What it stands on was handed over before it, and failed.
   if (cause instanceof EventsUnknown || cause instanceof HeadMoved) return ['waits', cause.message]
   return ['fault', 'a fault of this server, which its log tells of']
