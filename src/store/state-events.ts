@@ -1,5 +1,5 @@
 /** The events of a state, many at once. Nothing here decides who may read them; that is the gate's (src/room/gate.ts). */
-import { sql } from 'kysely'
+import { sql, type RawBuilder } from 'kysely'
 import type { EventNumber, RoomNumber, StateKeyNumber, StateReference } from '../protocol/numbers.js'
 import { entries, lookUpMany } from '../protocol/state-trie.js'
 import type { StateKeyPair } from './state-keys.js'
@@ -43,15 +43,14 @@ export async function membersOfServer(
   state: StateReference,
   server: string,
 ): Promise<StoredEvent[]> {
-  const all = new Map(await stores.states.work(room, (segments) => entries(segments, state)))
   const suffix = Buffer.from(`:${server}`)
-  const { rows } = await sql<{ state_key: StateKeyNumber }>`
-    select state_key from state_key
-    where state_key = any(${[...all.keys()]}::bigint[]) and type = ${Buffer.from('m.room.member')}
-      and substring(key from greatest(1, length(key) - ${suffix.length - 1}::int)) = ${suffix}
-  `.execute(stores.db)
-  const members = rows.flatMap(({ state_key }) => all.get(state_key) ?? [])
-  return [...(await stores.events.events(room, members)).values()]
+  return stateEventsWhere(
+    stores,
+    room,
+    state,
+    sql`type = ${Buffer.from('m.room.member')}
+      and substring(key from greatest(1, length(key) - ${suffix.length - 1}::int)) = ${suffix}`,
+  )
 }
 
 /** The events of a type. Walks through the whole state. */
@@ -61,9 +60,19 @@ export async function stateEventsOfType(
   state: StateReference,
   type: string,
 ): Promise<StoredEvent[]> {
+  return stateEventsWhere(stores, room, state, sql`type = ${Buffer.from(type)}`)
+}
+
+async function stateEventsWhere(
+  stores: Stores,
+  room: RoomNumber,
+  state: StateReference,
+  /** On `state_key`. */
+  condition: RawBuilder<unknown>,
+): Promise<StoredEvent[]> {
   const all = new Map(await stores.states.work(room, (segments) => entries(segments, state)))
   const { rows } = await sql<{ state_key: StateKeyNumber }>`
-    select state_key from state_key where state_key = any(${[...all.keys()]}::bigint[]) and type = ${Buffer.from(type)}
+    select state_key from state_key where state_key = any(${[...all.keys()]}::bigint[]) and ${condition}
   `.execute(stores.db)
   const wanted = rows.flatMap(({ state_key }) => all.get(state_key) ?? [])
   return [...(await stores.events.events(room, wanted)).values()]
