@@ -3,7 +3,7 @@ import { isEventId } from '../protocol/identifiers.js'
 import { isObject, own, ownString, type Json, type JsonObject } from '../protocol/json.js'
 import { partsOf } from '../protocol/json-texts.js'
 import { JsonError, parseJson } from '../protocol/strict-json.js'
-import type { Gap, PduText, Peers, StateEvents, StateIds, VerifyKey } from '../room/inbound/peers.js'
+import type { Gap, PduText, Peers, StateEvents, StateIds } from '../room/inbound/peers.js'
 import { RemoteError, Unreachable, type Remote, type RemoteRequest } from './remote.js'
 
 /** The states and auth chains of the largest rooms have some hundred thousand events. */
@@ -12,20 +12,10 @@ const STATE_TIMEOUT = 5 * 60_000
 /** A message of a user waits for it. */
 const POLICY_TIMEOUT = 10_000
 
-/** See `Peers.keys`. */
-export interface KeySource {
-  keys(
-    server: string,
-    keyIds: readonly string[],
-    validAt: number,
-    signal: AbortSignal,
-  ): Promise<ReadonlyMap<string, VerifyKey>>
-}
-
 export class FederationPeers implements Peers {
   constructor(
     private readonly remote: Remote,
-    private readonly serverKeys: KeySource,
+    private readonly serverKeys: Pick<Peers, 'keys'>,
   ) {}
 
   async event(server: string, eventId: string, signal: AbortSignal): Promise<PduText | undefined> {

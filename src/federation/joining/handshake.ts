@@ -7,20 +7,17 @@
  * user of the resident server, `content.join_authorised_via_users_server` are taken from it. Whatever else a peer writes
  * into it would be words put into our user's mouth.
  */
-import { randomBytes } from 'node:crypto'
-import { encodeBase64Url } from '../../protocol/base64.js'
 import { CanonicalJsonError } from '../../protocol/canonical-json.js'
 import { serverNameOf } from '../../protocol/identifiers.js'
 import { isObject, own, ownString, type JsonObject } from '../../protocol/json.js'
 import { roomVersionNames, rulesOf, type RoomVersionRules } from '../../protocol/room-versions.js'
 import { finishEvent } from '../../protocol/signing.js'
 import { JsonError, parseExactJson } from '../../protocol/strict-json.js'
-import type { OwnServer } from '../../room/build-event.js'
+import { withOwnId, type OwnServer } from '../../room/build-event.js'
 import { isDropped, parsePdu, readPdu, type Pdu } from '../../room/inbound/read-pdu.js'
+import type { Handshake } from '../../room/membership-templates.js'
 import { queryString } from '../asking.js'
 import { Unreachable, type Remote } from '../remote.js'
-
-export type Handshake = 'join' | 'leave' | 'knock'
 
 /** Somebody waits for it. In ms. */
 const MAKE_TIMEOUT = 20_000
@@ -125,7 +122,7 @@ function pduOf(
   template: JsonObject,
 ): JsonObject {
   const authoriser = authoriserIn(template, resident)
-  return {
+  return withOwnId(rules, server, {
     type: 'm.room.member',
     room_id: roomId,
     sender: userId,
@@ -139,8 +136,7 @@ function pduOf(
     depth: own(template, 'depth') ?? 1,
     prev_events: own(template, 'prev_events') ?? [],
     auth_events: own(template, 'auth_events') ?? [],
-    ...(rules.eventIdFormat === 'in-pdu' && { event_id: `$${encodeBase64Url(randomBytes(18))}:${server.name}` }),
-  }
+  })
 }
 
 /** Another server's user cannot be vouched for by this one. */

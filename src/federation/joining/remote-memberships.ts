@@ -38,7 +38,8 @@ import type { RoomName } from '../../store/room-names.js'
 import type { StoredEvent } from '../../store/stored-event.js'
 import type { RemoteQueries } from '../remote-queries.js'
 import { RemoteError, Unreachable, type Remote } from '../remote.js'
-import { makeEvent, type Handshake, type Made } from './handshake.js'
+import type { Handshake } from '../../room/membership-templates.js'
+import { makeEvent, type Made } from './handshake.js'
 import { sendInvite } from './send-invite.js'
 import { sendJoin } from './send-join.js'
 import { sendKnock, sendLeave } from './send-membership.js'
@@ -72,14 +73,11 @@ export class RemoteMemberships {
     signed?: JsonObject,
     signal?: AbortSignal,
   ): Promise<string> {
-    const { roomId, via } = await this.found(destination, signal)
-    const name = await this.deps.inbound.stores.names.find(roomId)
-    const candidates = await this.candidates(roomId, name, userId, via)
+    const { roomId, name, candidates } = await this.placed(userId, destination, signal)
     if (name !== undefined && isKnown(name) && (candidates.length === 0 || (await this.letsIn(name, userId)))) {
       await join(this.deps.inbound, name, userId, more, signed)
       return roomId
     }
-    if (candidates.length === 0) throw notFound('No server that is in the room is known: name one with `via`')
     await this.oneAtATime.run(roomId, async () => {
       const known = await this.deps.inbound.stores.names.find(roomId)
       // Somebody of ours came into it meanwhile.
@@ -103,16 +101,12 @@ export class RemoteMemberships {
   }
 
   async knock(userId: string, destination: Destination, more: JsonObject, signal?: AbortSignal): Promise<string> {
-    const { roomId, via } = await this.found(destination, signal)
-    const { stores, db } = this.deps.inbound
-    const name = await stores.names.find(roomId)
-    const candidates = await this.candidates(roomId, name, userId, via)
+    const { roomId, name, candidates } = await this.placed(userId, destination, signal)
     if (name !== undefined && isKnown(name) && ((await this.isIn(name)) || candidates.length === 0)) {
       await knock(this.deps.inbound, name, userId, more)
       return roomId
     }
-    if (candidates.length === 0) throw notFound('No server that is in the room is known: name one with `via`')
-    const content = memberContent('knock', await profile(db, userId), more)
+    const content = memberContent('knock', await profile(this.deps.inbound.db, userId), more)
     await this.oneAtATime.run(roomId, () => this.handshake('knock', roomId, userId, content, candidates, signal))
     return roomId
   }
@@ -137,6 +131,16 @@ export class RemoteMemberships {
       })
     }
     await leaveUnheld(this.deps.inbound, name, userId)
+  }
+
+  private async placed(
+    userId: string,
+    destination: Destination,
+    signal: AbortSignal | undefined,
+  ): Promise<{ roomId: string; name: RoomName | undefined; candidates: readonly string[] }> {
+    const { roomId, via } = await this.found(destination, signal)
+    const name = await this.deps.inbound.stores.names.find(roomId)
+    return { roomId, name, candidates: await this.candidates(roomId, name, userId, via) }
   }
 
   private async found(
@@ -184,6 +188,7 @@ export class RemoteMemberships {
     signal?: AbortSignal,
   ): Promise<void> {
     const { remote, inbound } = this.deps
+    if (candidates.length === 0) throw notFound('No server that is in the room is known: name one with `via`')
     let failure: unknown
     for (const resident of candidates) {
       try {
