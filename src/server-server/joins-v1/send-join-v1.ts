@@ -1,9 +1,8 @@
 import { Type } from 'typebox'
 import { eventId, jsonObject, roomId } from '../../http/fields.js'
 import { Reply } from '../../http/reply.js'
-import { receiveMembership } from '../../room/received-memberships.js'
-import { roomForServer } from '../../room/room-for-server.js'
 import { endpoint } from '../endpoint.js'
+import { receivedMembership } from '../received-membership.js'
 
 /**
  * PUT /_matrix/federation/v1/send_join/{roomId}/{eventId}
@@ -20,11 +19,9 @@ export const sendJoinV1 = endpoint({
   params: Type.Object({ roomId, eventId }),
   body: jsonObject,
 
-  async handle({ inbound, statesForJoiners }, { requester: { serverName: origin }, params, bodyText: text }) {
-    const name = await roomForServer(inbound.deps, origin, params.roomId)
-    const received = { origin, membership: 'join', eventId: params.eventId, text } as const
-    const join = await receiveMembership(inbound.deps, name, received)
-    const answer = await statesForJoiners.before(name, join, false)
+  async handle(services, call) {
+    const { name, event } = await receivedMembership(services, call, 'join')
+    const answer = await services.statesForJoiners.before(name, event, false)
     return new Reply(200, Buffer.concat([Buffer.from('[200,'), answer, Buffer.from(']')]))
   },
 })

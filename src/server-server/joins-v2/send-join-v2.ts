@@ -1,9 +1,8 @@
 import { Type } from 'typebox'
 import { eventId, jsonObject, roomId } from '../../http/fields.js'
 import { Reply } from '../../http/reply.js'
-import { receiveMembership } from '../../room/received-memberships.js'
-import { roomForServer } from '../../room/room-for-server.js'
 import { endpoint } from '../endpoint.js'
+import { receivedMembership } from '../received-membership.js'
 
 /**
  * PUT /_matrix/federation/v2/send_join/{roomId}/{eventId}
@@ -19,10 +18,8 @@ export const sendJoinV2 = endpoint({
   query: Type.Object({ omit_members: Type.Optional(Type.Boolean()) }),
   body: jsonObject,
 
-  async handle({ inbound, statesForJoiners }, { requester: { serverName: origin }, params, query, bodyText: text }) {
-    const name = await roomForServer(inbound.deps, origin, params.roomId)
-    const received = { origin, membership: 'join', eventId: params.eventId, text } as const
-    const join = await receiveMembership(inbound.deps, name, received)
-    return new Reply(200, await statesForJoiners.before(name, join, query.omit_members ?? false))
+  async handle(services, call) {
+    const { name, event } = await receivedMembership(services, call, 'join')
+    return new Reply(200, await services.statesForJoiners.before(name, event, call.query.omit_members ?? false))
   },
 })

@@ -1,10 +1,9 @@
 import { Type } from 'typebox'
 import { eventId, jsonObject, roomId } from '../../http/fields.js'
 import { Reply } from '../../http/reply.js'
-import { receiveMembership } from '../../room/received-memberships.js'
-import { roomForServer } from '../../room/room-for-server.js'
 import { stateForOutsider } from '../../room/state-for-outsider.js'
 import { endpoint } from '../endpoint.js'
+import { receivedMembership } from '../received-membership.js'
 
 /**
  * PUT /_matrix/federation/v1/send_knock/{roomId}/{eventId}
@@ -19,9 +18,8 @@ export const sendKnock = endpoint({
   params: Type.Object({ roomId, eventId }),
   body: jsonObject,
 
-  async handle({ inbound, rooms }, { requester: { serverName: origin }, params, bodyText: text }) {
-    const name = await roomForServer(inbound.deps, origin, params.roomId)
-    await receiveMembership(inbound.deps, name, { origin, membership: 'knock', eventId: params.eventId, text })
-    return new Reply(200, `{"knock_room_state":[${(await stateForOutsider(rooms, name, [])).join(',')}]}`)
+  async handle(services, call) {
+    const { name } = await receivedMembership(services, call, 'knock')
+    return new Reply(200, `{"knock_room_state":[${(await stateForOutsider(services.rooms, name, [])).join(',')}]}`)
   },
 })

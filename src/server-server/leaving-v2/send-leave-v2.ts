@@ -1,8 +1,7 @@
 import { Type } from 'typebox'
 import { eventId, jsonObject, roomId } from '../../http/fields.js'
-import { receiveMembership } from '../../room/received-memberships.js'
-import { roomForServer } from '../../room/room-for-server.js'
 import { endpoint } from '../endpoint.js'
+import { receivedMembership } from '../received-membership.js'
 
 /**
  * PUT /_matrix/federation/v2/send_leave/{roomId}/{eventId}
@@ -17,9 +16,8 @@ export const sendLeaveV2 = endpoint({
   params: Type.Object({ roomId, eventId }),
   body: jsonObject,
 
-  async handle({ inbound }, { requester: { serverName: origin }, params, bodyText: text }) {
-    const name = await roomForServer(inbound.deps, origin, params.roomId)
-    await receiveMembership(inbound.deps, name, { origin, membership: 'leave', eventId: params.eventId, text })
+  async handle(services, call) {
+    await receivedMembership(services, call, 'leave')
     return {}
   },
 })
