@@ -13,7 +13,5 @@ create table received_transaction (
 create index received_transaction_created on received_transaction (created_ts);
 comment on table received_transaction is 'Answers to PUT /send/{txnId}. Written by src/store/received-transactions.ts when the PDUs are staged. Deleted by the clean-up worker after a day.';
 
--- GET /event/{eventId} names no room. Hashes are a third of the size of the ids.
-create index event_by_id on event using hash (event_id);
 -- GET /timestamp_to_event/{roomId}; outliers have no place in a timeline
 create index event_by_time on event (room, origin_server_ts, event) where anchor is not null;
