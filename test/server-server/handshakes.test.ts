@@ -19,7 +19,8 @@ import { alice, bob, carol, dave, labRoom } from '../support/laboratory/index.js
 import { network, ScriptedServer } from '../support/laboratory/scripted-server.js'
 import { testDatabase } from '../support/postgres.js'
 import { join, say, testRoom, testRooms, testServer, user, type TestRoomOptions } from '../support/rooms.js'
-import { handshakeServer, path, signed } from '../support/handshake.js'
+import { path, signed } from '../support/handshake.js'
+import { serverAppOf } from '../support/server-app.js'
 
 const database = await testDatabase()
 const engine = await testRooms(database)
@@ -32,7 +33,7 @@ afterAll(async () => {
 })
 const endpoints = [makeJoin, sendJoinV1, sendJoinV2, makeLeave, sendLeaveV1, sendLeaveV2, makeKnock, sendKnock]
 const statesForJoiners = new StatesForJoiners(rooms)
-const from = await handshakeServer(endpoints, { inbound, rooms, statesForJoiners })
+const from = await serverAppOf(endpoints, { inbound, rooms, statesForJoiners })
 const [one, two] = [from('one.example'), from('two.example')]
 
 const room = async (version = '11', options: TestRoomOptions = {}) =>

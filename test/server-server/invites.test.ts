@@ -12,7 +12,8 @@ import { sendInviteV2 } from '../../src/server-server/invites-v2/send-invite-v2.
 import { insertAccount } from '../../src/store/accounts.js'
 import { membershipIn } from '../../src/store/memberships.js'
 import { holdRoom, testInbound } from '../support/inbound.js'
-import { handshakeServer, path, signed, type SignedPdu } from '../support/handshake.js'
+import { path, signed, type SignedPdu } from '../support/handshake.js'
+import { serverAppOf } from '../support/server-app.js'
 import { alice, bob, carol, labRoom, type Branch } from '../support/laboratory/index.js'
 import { network, ScriptedServer } from '../support/laboratory/scripted-server.js'
 import { testDatabase } from '../support/postgres.js'
@@ -32,9 +33,9 @@ afterAll(async () => {
   await engine.close()
 })
 const endpoints = [sendInviteV1, sendInviteV2]
-const from = await handshakeServer(endpoints, { receivedInvites: new ReceivedInvites(inbound, { rateLimits: false }) })
+const from = await serverAppOf(endpoints, { receivedInvites: new ReceivedInvites(inbound, { rateLimits: false }) })
 const one = from('one.example')
-const limited = await handshakeServer(endpoints, {
+const limited = await serverAppOf(endpoints, {
   receivedInvites: new ReceivedInvites(inbound, { rateLimits: true }),
 })
 

@@ -10,7 +10,8 @@ import { getEventByTimestamp } from '../../src/server-server/events/get-event-by
 import { getEvent } from '../../src/server-server/events/get-event.js'
 import { getRoomStateIds } from '../../src/server-server/events/get-room-state-ids.js'
 import { getRoomState } from '../../src/server-server/events/get-room-state.js'
-import { handshakeServer, path } from '../support/handshake.js'
+import { path } from '../support/handshake.js'
+import { serverAppOf } from '../support/server-app.js'
 import type { TestClient } from '../support/http.js'
 import { arrivalOf, held, holdRoom, mia, receive } from '../support/inbound.js'
 import { alice, bob, type Branch, carol, erin, type LabEvent, labRoom } from '../support/laboratory/index.js'
@@ -33,7 +34,7 @@ const endpoints = [
 ]
 const statesForServers = new StatesForServers({ stores, gate, acls })
 const config = { serverName: testServer.name, publicBaseUrl: undefined }
-const from = await handshakeServer(endpoints, { config, rooms, stores, gate, acls, statesForServers } as never)
+const from = await serverAppOf(endpoints, { config, rooms, stores, gate, acls, statesForServers } as never)
 const [one, two, three] = [from('one.example'), from('two.example'), from('three.example')]
 
 /** Every endpoint, asked about an event as one of a room. */

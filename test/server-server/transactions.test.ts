@@ -6,7 +6,8 @@ import { ReceivedTransactions, type Edus } from '../../src/room/inbound/received
 import type { PduText } from '../../src/room/inbound/peers.js'
 import { sendTransaction } from '../../src/server-server/transactions/send-transaction.js'
 import { cleanUp, cleanUpConfig } from '../../src/workers/clean-up.js'
-import { handshakeServer, path } from '../support/handshake.js'
+import { path } from '../support/handshake.js'
+import { serverAppOf } from '../support/server-app.js'
 import { held, holdRoom, mia, TestClock, testInbound } from '../support/inbound.js'
 import { alice, bob, type Branch, type LabEvent, labRoom } from '../support/laboratory/index.js'
 import { network, ScriptedServer } from '../support/laboratory/scripted-server.js'
@@ -47,7 +48,7 @@ class TakenEdus implements Edus {
 async function startProcess() {
   const [counted, edus, clock] = [new Counted(), new TakenEdus(), new TestClock()]
   const transactions = new ReceivedTransactions({ db, inbound: counted, edus, logger: silentLogger, now: clock.now })
-  const from = await handshakeServer([sendTransaction], { transactions })
+  const from = await serverAppOf([sendTransaction], { transactions })
   const put = (id: string, body: unknown, origin = 'one.example') => from(origin).put(path('v1', 'send', id), body)
   return { counted, edus, clock, put }
 }
