@@ -3,6 +3,7 @@ import { sql } from 'kysely'
 import { signedText } from '../../../src/protocol/hashes.js'
 import type { JsonObject } from '../../../src/protocol/json.js'
 import { finishEvent } from '../../../src/protocol/signing.js'
+import { inboundConfig } from '../../../src/room/inbound/inbound.js'
 import { Transactions, MOST_STAGED } from '../../../src/room/inbound/transaction.js'
 import { newProcessName } from '../../../src/store/processes.js'
 import { eventually } from '../../support/eventually.js'
@@ -495,7 +496,10 @@ describe('working off', () => {
 
   it('of a room whose peers hang delays neither another room nor what is ready in the same', async () => {
     const hanging = newRoom()
-    const { inbound, one, two, held: heldHanging, name } = await setting(hanging)
+    // They hang until they are told to go on, however slow the machine is.
+    const { asking, budget } = inboundConfig
+    const config = { asking: { ...asking, timeout: 300_000 }, budget: { ...budget, time: 300_000 } }
+    const { inbound, one, two, held: heldHanging, name } = await setting(hanging, { config })
     const other = newRoom()
     const otherName = await holdRoom(engine, other)
     const releases = [one, two].flatMap((peer) => [peer.holds('missingEvents'), peer.holds('stateIds')])
