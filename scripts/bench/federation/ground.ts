@@ -15,6 +15,7 @@ import { TestAuthority } from '../../../test/support/certificates.js'
 import { freePort } from '../../../test/support/free-port.js'
 import { makeDatabase, type MadeDatabase } from '../../../test/support/make-database.js'
 import { startTestPostgres } from '../../../test/support/test-cluster.js'
+import { cpuSecondsOf } from '../machine.js'
 import { Population } from '../population.js'
 import type { Bench } from '../scenario.js'
 import { loopbackEndpoint, type Target } from '../target.js'
@@ -117,6 +118,12 @@ export class Hearth {
   async value<T>(query: string, values: readonly unknown[] = []): Promise<T> {
     const { rows } = await this.client.query({ text: query, values: [...values], rowMode: 'array' })
     return (rows as [T][])[0]![0]
+  }
+
+  /** CPU time of its Postgres so far, of all processes of it that are there. */
+  async postgresCpuSeconds(): Promise<number> {
+    const { rows } = await this.client.query<{ pid: number }>('select pid from pg_stat_activity')
+    return rows.reduce((seconds, { pid }) => seconds + (cpuSecondsOf(pid) ?? 0), 0)
   }
 
   /** Asks until it holds. @throws after `ms` */

@@ -45,6 +45,7 @@ const columns: Column[] = [
   { key: 'answerRatio', title: 'answer p99 ÷ alone', digits: 2 },
   { key: 'seenRatio', title: 'seen p99 ÷ alone', digits: 2 },
   { key: 'serverCpu', title: 'server µs/PDU', digits: 0 },
+  { key: 'postgresCpu', title: 'Postgres µs/PDU', digits: 0 },
   { key: 'rss', title: 'RSS MB', digits: 0 },
 ]
 
@@ -151,6 +152,7 @@ class InboundLoad {
     const before = await this.#stored()
     const { pid } = this.hearth.target
     const cpu = cpuSecondsOf(pid)
+    const postgres = await this.hearth.postgresCpuSeconds()
     const answers: number[] = []
     const began = performance.now()
     await Promise.all(
@@ -166,6 +168,7 @@ class InboundLoad {
       rate: events / elapsed,
       ...answerFigures(answers),
       serverCpu: cpu === undefined ? undefined : quotient((cpuSecondsOf(pid)! - cpu) * 1e6, events),
+      postgresCpu: quotient(((await this.hearth.postgresCpuSeconds()) - postgres) * 1e6, events),
       rss: quotient(memoryOf(pid).rss, 1e6),
     }
   }
