@@ -21,7 +21,7 @@ import { change, emptyState } from '../protocol/state-trie.js'
 import { allow, reject, type Verdict } from '../protocol/verdict.js'
 import type { NewEvent } from '../store/log-writer.js'
 import type { Fate, StoredEvent } from '../store/stored-event.js'
-import { EventsUnknown, type Arrival } from './arrival.js'
+import { EventsUnknown, HeadMoved, type Arrival } from './arrival.js'
 import { remembering, type BuildContext, type BuildingHead, type Built } from './build-event.js'
 import {
   attentionTo,
@@ -52,9 +52,12 @@ const accepted: Judged = { fate: 'accepted', reason: undefined }
 const judgedBy = (fate: Fate, verdict: Verdict): Judged =>
   verdict.allowed ? accepted : { fate, reason: verdict.reason }
 
-/** The event may be held, as an outlier: then it is promoted. @throws EventsUnknown */
+/** The event may be held, as an outlier: then it is promoted. @throws EventsUnknown, HeadMoved */
 export function admitEvent(context: AdmitContext, before: BuildingHead, arrival: Arrival): Built {
   const { event } = arrival
+  if (arrival.onHead !== undefined && arrival.onHead !== before.head.version) {
+    throw new HeadMoved(`room ${context.room} moved while this server came into it`)
+  }
   const outlier = context.held(event.eventId)
   const authEvents = authEventsOf(context, arrival)
   // 4. "Passes authorization rules based on the event's auth events, otherwise it is rejected."

@@ -24,6 +24,8 @@ export interface Arrival {
   readonly place?: { readonly anchor: Position; readonly minor: number }
   /** Of an entrance: the whole state before it, as events we hold. */
   readonly stateBefore?: readonly EventNumber[]
+  /** Of an entrance: the version of the head at which nobody of ours was in the room. On another it is HeadMoved. */
+  readonly onHead?: number
   /**
    * By the id of each prev event whose state after it we do not have: that state, all of it, as events we hold. Where we
    * have the state, this is not looked at.
@@ -62,7 +64,7 @@ export class EventsUnknown extends Error {
   }
 }
 
-/** The room moved while the event was being written, and judging it anew takes too long to be done there. */
+/** The room moved while the event was being written, and it has to be judged anew. */
 export class HeadMoved extends Error {
   override readonly name = 'HeadMoved'
 }

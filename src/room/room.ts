@@ -395,6 +395,8 @@ export class Room implements RoomLane {
     const after = this.sharedAfter(before, built)
     this.markOutgoing(entry, before, events)
     const { created } = entry
+    // It may have been made by another process meanwhile.
+    const isMade = created !== undefined && before.create === undefined
     const first = events[0]!.stored
     this.roomId ??= first.event.roomId
     entry.change = {
@@ -402,7 +404,7 @@ export class Room implements RoomLane {
       events,
       head: after.head,
       summary: after.summary === before.summary ? undefined : after.summary,
-      created: created && { roomId: this.roomId, version: created.version, creationEvent: first.number },
+      created: isMade ? { roomId: this.roomId, version: created.version, creationEvent: first.number } : undefined,
     }
     this.pendingHead = after
     entry.after = after

@@ -230,6 +230,8 @@ export class Rooms {
     room.begin({ head: emptyHead, summary: emptySummary, extremities: [], create: undefined })
     const [result] = await room.receive([create], { version })
     if (result!.status === 'rejected') throw result!.reason
+    // Another process was told of another event that made it, and was first.
+    if (result!.value.event.fate === 'rejected') return (await stores.names.find(roomId))!
     this.remember(room)
     return stores.names.remember({ room: room.room, room_id: roomId, version })
   }

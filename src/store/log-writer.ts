@@ -461,8 +461,10 @@ export class LogWriter {
     for (const [lane, entries] of attempt.byLane) {
       const first = entries[0]?.change
       if (first === undefined) continue
-      const isMoved = first.created === undefined && (lane.isStale || heads.get(lane.room) !== first.builtOn)
-      if (isMoved || held.has(lane.room)) await lane.rebuild()
+      // A room that is being made has no head, unless somebody else has made it meanwhile.
+      const isMoved = (heads.get(lane.room) ?? 0) !== first.builtOn
+      const isStale = lane.isStale && first.created === undefined
+      if (isMoved || isStale || held.has(lane.room)) await lane.rebuild()
     }
   }
 

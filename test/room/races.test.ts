@@ -7,6 +7,8 @@ import { connectionConfig } from '../../src/store/database.js'
 import { logLock } from '../../src/store/log-tables.js'
 import type { RoomName } from '../../src/store/room-names.js'
 import { eventually } from '../support/eventually.js'
+import { arrivalOf } from '../support/inbound.js'
+import { labRoom, type LabEvent } from '../support/laboratory/index.js'
 import { testDatabase } from '../support/postgres.js'
 import { join, say, testRoom, testRooms, user } from '../support/rooms.js'
 
@@ -124,5 +126,34 @@ describe('a room in memory', () => {
     await say(engine, room, alice, 'on with it')
     await expectOneChain(room)
     await other.close()
+  })
+})
+
+describe('a room of others that two processes make known at once', () => {
+  const adoptBoth = async (first: LabEvent, second: LabEvent, version: string) => {
+    const other = await testRooms(database)
+    const log = await holdLog()
+    const adopting = [engine.rooms.adopt(arrivalOf(first), version)]
+    await log.waiting(1)
+    adopting.push(other.rooms.adopt(arrivalOf(second), version))
+    await log.waiting(2)
+    await log.letGo()
+    const [here, there] = await Promise.all(adopting)
+    const heads = await Promise.all([engine.rooms.head(here!), other.rooms.head(there!)])
+    await other.close()
+    return heads.map(({ create }) => create!.event.eventId)
+  }
+
+  it('is one room', async () => {
+    const room = labRoom({ version: '11', name: 'adopted-once' })
+    const [create] = room.events
+    expect(await adoptBoth(create!, create!, '11')).toEqual([create!.eventId, create!.eventId])
+  })
+
+  it('is the one that came first, where they were told of different ones', async () => {
+    const [create] = labRoom({ version: '11', name: 'adopted-twice' }).events
+    const [forged] = labRoom({ version: '11', name: 'adopted-twice', create: { forged: true } }).events
+    expect(forged!.event.roomId).toBe(create!.event.roomId)
+    expect(await adoptBoth(create!, forged!, '11')).toEqual([create!.eventId, create!.eventId])
   })
 })

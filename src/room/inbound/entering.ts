@@ -11,6 +11,7 @@ import { ownString } from '../../protocol/json.js'
 import type { EventNumber } from '../../protocol/numbers.js'
 import { rulesOf, type RoomVersionRules } from '../../protocol/room-versions.js'
 import { joinedOfServer } from '../../store/memberships.js'
+import { HeadMoved, type Received } from '../arrival.js'
 import type { KnownRoom } from '../known-room.js'
 import { Budget, type BudgetLimits } from './asking.js'
 import { storeOutliers } from './auth-events.js'
@@ -40,6 +41,8 @@ export interface Entrance {
 const budget: BudgetLimits = { pdus: 500_000, bytes: 512 * 1024 * 1024, time: 300_000 }
 /** Texts that are read, and whose signatures are checked, in one go. */
 const TOGETHER = 500
+/** The room is written into by whoever of ours came in first. */
+const MOST_ATTEMPTS = 5
 
 /** The join is stored and the room known after it. @throws NotNow when the answer is none that a room can be made of. */
 export async function enter(deps: InboundDeps, entrance: Entrance): Promise<KnownRoom> {
@@ -63,13 +66,31 @@ export async function enter(deps: InboundDeps, entrance: Entrance): Promise<Know
   const standing = await thatStand(fetching, read)
   await storeOutliers(fetching, [...standing.values()])
   const stateBefore = await stateBeforeJoin(fetching, entrance, stateIds)
-  // Where a user of ours has come in by another process meanwhile, the room goes on from both.
-  const isIn = (await joinedOfServer(deps.db, name.room, deps.serverName, 1)).length > 0
-  const how = { kind: isIn ? 'live' : 'entrance', stateBefore } as const
-  const received = await receive(deps, name, { pdu: entrance.join, how })
+  const received = await receiveJoin(deps, name, entrance.join, stateBefore)
   if (received.event.fate !== 'accepted')
     throw new NotNow('peers', `the state of ${entrance.resident} does not allow the join: ${received.event.reason}`)
   return name
+}
+
+/** Where a user of ours has come in by another process meanwhile, the room goes on from both. @throws HeadMoved */
+async function receiveJoin(
+  deps: InboundDeps,
+  name: KnownRoom,
+  join: Pdu,
+  stateBefore: readonly EventNumber[],
+): Promise<Received> {
+  for (let attempt = 1; ; attempt++) {
+    const { version } = (await deps.rooms.head(name)).head
+    const isIn = (await joinedOfServer(deps.db, name.room, deps.serverName, 1)).length > 0
+    const how = isIn
+      ? ({ kind: 'live', stateBefore } as const)
+      : ({ kind: 'entrance', stateBefore, onHead: version } as const)
+    try {
+      return await receive(deps, name, { pdu: join, how })
+    } catch (cause) {
+      if (!(cause instanceof HeadMoved) || attempt === MOST_ATTEMPTS) throw cause
+    }
+  }
 }
 
 /** The room by its create event, which is in every auth chain, or in the state of versions that do not name it. */

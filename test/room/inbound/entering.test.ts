@@ -1,7 +1,8 @@
-import { afterAll, describe, expect, it } from '@jest/globals'
+import { afterAll, afterEach, describe, expect, it, jest } from '@jest/globals'
 import { rulesOf, roomVersionNames } from '../../../src/protocol/room-versions.js'
 import { entries } from '../../../src/protocol/state-trie.js'
 import type { KnownRoom } from '../../../src/room/known-room.js'
+import type { RoomEngine } from '../../../src/room/open-rooms.js'
 import { enter } from '../../../src/room/inbound/entering.js'
 import { isDropped, type Pdu } from '../../../src/room/inbound/read-pdu.js'
 import { readSignedPdu } from '../../../src/room/inbound/receive-pdu.js'
@@ -16,7 +17,10 @@ import { testRooms, user } from '../../support/rooms.js'
 
 const database = await testDatabase()
 const engine = await testRooms(database)
-afterAll(() => engine.close())
+/** Another process on the same database. */
+const other = await testRooms(database)
+afterAll(() => Promise.all([engine.close(), other.close()]))
+afterEach(() => void jest.restoreAllMocks())
 
 let rooms = 0
 const newRoom = (version = '11') => labRoom({ version, name: `entering${++rooms}`, members: [bob, carol] })
@@ -28,9 +32,9 @@ const pduOf = (room: Branch, { text }: LabEvent): Pdu => {
 }
 
 /** mia joins on the branch, and a resident server answers as it should. */
-function answerTo(room: Branch, join: LabEvent) {
+function answerTo(room: Branch, join: LabEvent, process: RoomEngine = engine) {
   const peer = new ScriptedServer('one.example', room.judged)
-  const inbound = testInbound(database, engine, network(peer))
+  const inbound = testInbound(database, process, network(peer))
   const state = [...join.stateBefore.values()].map((eventId) => room.judged.get(eventId))
   const entrance = {
     roomId: join.event.roomId,
@@ -142,5 +146,46 @@ describe('coming into a room', () => {
     const join = room.attempt(mia, { type: 'm.room.member', stateKey: mia, content: { membership: 'join' } })
     const { inbound, entrance } = answerTo(room, join)
     await expect(enter(inbound.deps, entrance)).rejects.toMatchObject({ name: 'NotNow' })
+  })
+})
+
+describe('two processes that come into a room at one moment', () => {
+  const nina = user('nina')
+  const users = async ({ room }: KnownRoom) => (await joinedOfServer(database.db, room, 'hearth.test', 3)).sort()
+
+  /** Neither join knows of the other. */
+  function joinsOf(room: Branch) {
+    const [one, two] = room.fork()
+    const first = answerTo(one!, one!.join(nina))
+    const second = answerTo(two!, two!.join(mia), other)
+    return { enterFirst: () => enter(first.inbound.deps, first.entrance), second }
+  }
+
+  it('put nobody out of it who came in after they had looked', async () => {
+    const { enterFirst, second } = joinsOf(newRoom())
+    const { receiveAll } = other.rooms
+    let entering: Promise<KnownRoom> | undefined
+    jest.spyOn(other.rooms, 'receiveAll').mockImplementation(async (name, arrivals) => {
+      if (arrivals.some(({ kind }) => kind === 'entrance')) await (entering ??= enterFirst())
+      return receiveAll.call(other.rooms, name, arrivals)
+    })
+    const name = await enter(second.inbound.deps, second.entrance)
+    expect(entering).toBeDefined()
+    expect(await users(name)).toEqual([mia, nina])
+    expect(await other.rooms.membership(name, nina)).toBe('join')
+  })
+
+  it('make it one room when neither knew of it', async () => {
+    const { enterFirst, second } = joinsOf(newRoom())
+    const { names } = other.stores
+    const { find } = names
+    let entering: Promise<KnownRoom> | undefined
+    jest.spyOn(names, 'find').mockImplementation(async (roomId) => {
+      const found = await find.call(names, roomId)
+      if (entering === undefined) await (entering = enterFirst())
+      return found
+    })
+    const name = await enter(second.inbound.deps, second.entrance)
+    expect(await users(name)).toEqual([mia, nina])
   })
 })
