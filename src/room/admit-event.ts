@@ -41,6 +41,8 @@ export interface AdmitContext extends BuildContext {
   redactionsOf(eventId: string): readonly StoredEvent[]
   /** Whether an accepted event that we have names this one as a prev event. */
   isMissed(eventId: string): boolean
+  /** Our join, while what came after it is judged again (judge-anew.ts). */
+  readonly entrance?: StoredEvent
 }
 
 interface Judged {
@@ -54,10 +56,29 @@ const judgedBy = (fate: Fate, verdict: Verdict): Judged =>
 
 /** The event may be held, as an outlier: then it is promoted. @throws EventsUnknown, HeadMoved */
 export function admitEvent(context: AdmitContext, before: BuildingHead, arrival: Arrival): Built {
-  const { event } = arrival
   if (arrival.onHead !== undefined && arrival.onHead !== before.head.version) {
     throw new HeadMoved(`room ${context.room} moved while this server came into it`)
   }
+  if (arrival.kind === 'history' && before.head.partialJoin !== undefined) {
+    throw new HeadMoved(`the members of room ${context.room} are still to come`)
+  }
+  const { stored, attention } = judgeEvent(context, before, arrival)
+  return isNews(arrival)
+    ? moved(context, before, arrival, stored, attention)
+    : unmoved(context, before, arrival, stored)
+}
+
+const isNews = ({ kind }: Arrival): boolean => kind === 'live' || kind === 'entrance'
+
+export interface JudgedEvent {
+  /** Without a place, but for history. */
+  readonly stored: StoredEvent
+  readonly attention: Attention | undefined
+}
+
+/** The event with its fate and the states at it. @throws EventsUnknown */
+export function judgeEvent(context: AdmitContext, before: BuildingHead, arrival: Arrival): JudgedEvent {
+  const { event } = arrival
   const outlier = context.held(event.eventId)
   const authEvents = authEventsOf(context, arrival)
   // 4. "Passes authorization rules based on the event's auth events, otherwise it is rejected."
@@ -76,7 +97,8 @@ export function admitEvent(context: AdmitContext, before: BuildingHead, arrival:
     position: undefined,
     anchor: undefined,
     minor: 0,
-    prevEvents: event.prevEvents.flatMap((id) => context.held(id)?.number ?? []),
+    // Those without a place are missing like those that are not held.
+    prevEvents: event.prevEvents.flatMap((id) => withPlace(context.held(id))?.number ?? []),
     authEvents: authEvents.map((authEvent) => authEvent.number),
     authDepth: authEvents.reduce((depth, authEvent) => Math.max(depth, authEvent.authDepth), 0) + 1,
     stateBefore: undefined,
@@ -89,20 +111,31 @@ export function admitEvent(context: AdmitContext, before: BuildingHead, arrival:
     clientText: undefined,
     sentAs: null,
   }
-  if (arrival.kind === 'outlier') return unmoved(context, before, arrival, unplaced)
-  return place(context, before, arrival, unplaced)
+  if (arrival.kind === 'outlier') return { stored: unplaced, attention: undefined }
+  return place(context, before, arrival, unplaced, authEvents)
 }
 
 /** With the state before it. */
-function place(context: AdmitContext, before: BuildingHead, arrival: Arrival, unplaced: StoredEvent): Built {
+function place(
+  context: AdmitContext,
+  before: BuildingHead,
+  arrival: Arrival,
+  unplaced: StoredEvent,
+  authEvents: readonly StoredEvent[],
+): JudgedEvent {
   const { event } = arrival
   const { view } = context
-  const stateBefore = stateBeforeOf(context, before, arrival)
-  const lookUp = remembering((type, key) => view.stateEvent(stateBefore, type, key))
-  const { fate, reason } = judge(context, before, arrival, unplaced, stateBefore, lookUp)
+  const told = stateBeforeOf(context, before, arrival)
+  const isPartial = before.head.partialJoin !== undefined || arrival.partial !== undefined
+  const learn = (state: StateReference) => (isPartial ? withMembers(context, state, authEvents) : state)
+  const known = learn(told)
+  const lookUp = remembering((type, key) => view.stateEvent(known, type, key))
+  const current = told === before.head.state ? known : learn(before.head.state)
+  const { fate, reason } = judge(context, before, arrival, unplaced, { before: known, current }, lookUp)
   const isAccepted = fate === 'accepted'
-  const isNews = arrival.kind === 'live' || arrival.kind === 'entrance'
-  const attention = isAccepted && isNews ? attentionTo(context, before, event, lookUp) : undefined
+  const attention = isAccepted && isNews(arrival) ? attentionTo(context, before, event, lookUp) : undefined
+  // Of an event that is rejected nothing is learned.
+  const stateBefore = fate === 'rejected' ? told : known
   const replaced = event.stateKey === undefined ? undefined : lookUp(event.type, event.stateKey)
   // Soft-failed events are part of the state after them, as on every other server: what stands on them is judged by it.
   const stateAfter =
@@ -121,7 +154,27 @@ function place(context: AdmitContext, before: BuildingHead, arrival: Arrival, un
     highlightCount: before.head.highlightCount + Number(attention?.highlightsAll ?? false),
   }
   context.introduce(stored)
-  return isNews ? moved(context, before, arrival, stored, attention) : unmoved(context, before, arrival, stored)
+  return { stored, attention }
+}
+
+/**
+ * A state that lacks members, with those that the event's auth events tell of: who sent it, whom it is about. Whether they
+ * are what they were there is looked at when the members are here.
+ */
+function withMembers(
+  { view, packer }: AdmitContext,
+  state: StateReference,
+  authEvents: readonly StoredEvent[],
+): StateReference {
+  const unknown = authEvents.filter(
+    ({ event, fate }) =>
+      fate === 'accepted' &&
+      event.type === 'm.room.member' &&
+      view.eventNumber(state, event.type, event.stateKey!) === undefined,
+  )
+  if (unknown.length === 0) return state
+  const members = unknown.map(({ stateKey, number }) => [stateKey!, number] as const)
+  return view.run(change(packer, state, members))
 }
 
 function checkOnAuthEvents(
@@ -145,10 +198,10 @@ function checkOnAuthEvents(
 /** Checks 5 to 7. */
 function judge(
   { rules, view }: AdmitContext,
-  { head, create }: BuildingHead,
+  { create }: BuildingHead,
   { event, kind, policy = allow }: Arrival,
   { fate, reason }: StoredEvent,
-  stateBefore: StateReference,
+  states: { readonly before: StateReference; readonly current: StateReference },
   lookUp: LookUp,
 ): Judged {
   if (fate === 'rejected') return { fate, reason }
@@ -157,9 +210,11 @@ function judge(
   if (!onStateBefore.allowed) return judgedBy('rejected', onStateBefore)
   if (kind !== 'live' || create === undefined) return accepted
   // 6. "Passes authorization rules based on the current state of the room, otherwise it is “soft failed”."
-  const now = remembering((type, key) => view.stateEvent(head.state, type, key))
+  const now = remembering((type, key) => view.stateEvent(states.current, type, key))
   const onCurrentState =
-    stateBefore === head.state ? allow : authorize(rules, event, (type, key) => now(type, key)?.event, create.event)
+    states.before === states.current
+      ? allow
+      : authorize(rules, event, (type, key) => now(type, key)?.event, create.event)
   if (!onCurrentState.allowed) return judgedBy('soft-failed', onCurrentState)
   // 7. "Is validated by the Policy Server, if the room is using one."
   return judgedBy('soft-failed', policy)
@@ -204,6 +259,8 @@ function moved(
     type === stored.event.type && key === stored.event.stateKey
       ? redacted
       : context.view.stateEvent(before.head.state, type, key)
+  const isEntrance = isAccepted && arrival.kind === 'entrance'
+  const endsPartialState = isEntrance && before.head.partialJoin !== undefined
   const effects = effectsOf(
     changesBetween(context, before.head.state, state, redacted),
     withoutRedacted(before.summary, redaction, isCurrent(context, before, redaction?.target)),
@@ -214,7 +271,10 @@ function moved(
       stored: redacted,
       // A change of the current state is told at a position of the log, also when the event itself is shown to nobody.
       order: isAccepted || state !== before.head.state ? 'live' : 'unplaced',
-      stateChange: state === before.head.state ? undefined : { before: before.head.state, after: state },
+      stateChange:
+        state === before.head.state && !endsPartialState
+          ? undefined
+          : { before: before.head.state, after: state, ...(endsPartialState && { completes: true }) },
       memberships: effects.memberships,
       highlights: attention?.highlights ?? [],
       transaction: arrival.transaction,
@@ -224,6 +284,8 @@ function moved(
         missingPrevEvents: [...new Set([...missingOf(context, stored.event), ...missing])],
         waitsFor,
         staged: arrival.staged,
+        entersPartially: isEntrance ? arrival.partial : undefined,
+        endsPartialState: endsPartialState ? { nowTs: context.now } : undefined,
       },
     },
     after: {
@@ -237,6 +299,7 @@ function moved(
         lastActivityTs: isAccepted
           ? Math.max(before.head.lastActivityTs, Math.min(stored.event.originServerTs, context.now))
           : before.head.lastActivityTs,
+        partialJoin: !isEntrance ? before.head.partialJoin : arrival.partial && stored.number,
       },
       summary: effects.summary,
       extremities: extremities.map((event) => (event === stored ? redacted : event)),
@@ -246,7 +309,7 @@ function moved(
 }
 
 /** The forward extremities after an event, and the prev events on the way to those it ends that we do not hold. */
-function extremitiesWith(
+export function extremitiesWith(
   context: AdmitContext,
   before: BuildingHead,
   arrival: Arrival,
@@ -270,7 +333,7 @@ function extremitiesWith(
  * Redactions in either order: what the event redacts, if it is one and applies, and the event as it is left by redactions
  * that came before it.
  */
-function redactionsWith(
+export function redactionsWith(
   context: AdmitContext,
   { event }: Arrival,
   stored: StoredEvent,
@@ -309,17 +372,31 @@ const isCurrent = ({ view }: BuildContext, { head }: BuildingHead, target: Store
   target?.event.stateKey !== undefined &&
   view.stateEvent(head.state, target.event.type, target.event.stateKey)?.number === target.number
 
+export const withPlace = (held: StoredEvent | undefined) => (held?.stateAfter === undefined ? undefined : held)
+
 const missingOf = (context: AdmitContext, event: RoomEvent): string[] =>
-  event.prevEvents.filter((id) => context.held(id)?.stateAfter === undefined)
+  event.prevEvents.filter((id) => withPlace(context.held(id)) === undefined)
 
 function stateBeforeOf(context: AdmitContext, before: BuildingHead, arrival: Arrival): StateReference {
   const { event, stateAfter, stateBefore } = arrival
   if (stateBefore !== undefined) return stateOf(context, before.head.state, stateBefore)
-  const missing = event.prevEvents.filter((id) => context.held(id)?.stateAfter === undefined && !stateAfter?.has(id))
+  const unknown = missingOf(context, event)
+  const entrance = unknown.length === 0 ? undefined : entranceOf(context, before)
+  if (entrance !== undefined && standsBeside(event, entrance.event)) return entrance.stateBefore!
+  // Beside a state that lacks members, everybody in a whole one would be in conflict.
+  const given = entrance === undefined ? stateAfter : undefined
+  const missing = unknown.filter((id) => given?.has(id) !== true)
   if (missing.length > 0) throw new EventsUnknown('prev', missing)
-  const states = event.prevEvents.map((id) => stateAfterPrev(context, before.head.state, id, stateAfter))
+  const states = event.prevEvents.map((id) => stateAfterPrev(context, before.head.state, id, given))
   return states.length === 0 ? emptyState : context.resolve(states)
 }
+
+const entranceOf = ({ entrance, view }: AdmitContext, { head: { partialJoin } }: BuildingHead) =>
+  entrance ?? (partialJoin === undefined ? undefined : view.event(partialJoin))
+
+/** Who had not heard of our join stands on what it stands on: the state before both is the same. */
+export const standsBeside = ({ prevEvents }: RoomEvent, join: RoomEvent): boolean =>
+  prevEvents.length === join.prevEvents.length && prevEvents.every((id) => join.prevEvents.includes(id))
 
 function authEventsOf(context: AdmitContext, { event, ofOtherRooms = [] }: Arrival): StoredEvent[] {
   const held = event.authEvents.map((id) => context.held(id))

@@ -229,6 +229,9 @@ describe('a gap', () => {
     expect(one.asked('event').length).toBeLessThan(10)
     const gaps = await database.db.selectFrom('backward_extremity').selectAll().where('room', '=', name.room).execute()
     expect(gaps).toHaveLength(1)
+    // What is held of the gap without a place does not close it: a timeline is cut there.
+    const [after] = (await engine.stores.events.events(name.room, [gaps[0]!.event])).values()
+    expect(after!.prevEvents).toEqual([])
   })
 
   it('is filled by another server when the first fails in the middle', async () => {
