@@ -99,10 +99,12 @@ export class ReceivedInvites {
   /** Told to the user anew, unless it is the invite they have: its server asked again. */
   private async remember(event: RoomEvent, user: string, strippedState: string): Promise<void> {
     const { db, stores, rooms } = this.inbound.deps
-    const room = await roomNumber(stores.db, event.roomId)
+    const { roomId, eventId: unheldEventId, sender } = event
+    const room = await roomNumber(stores.db, roomId)
     const before = await membershipIn(db, room, user)
-    if (before?.membership === 'invite' && before.strippedState === strippedState) return
-    const membership = { membership: 'invite', event: undefined, sender: event.sender, strippedState } as const
+    const isSame = before?.strippedState === strippedState && before.unheldEventId === unheldEventId
+    if (before?.membership === 'invite' && isSame) return
+    const membership = { membership: 'invite', event: undefined, sender, strippedState, unheldEventId } as const
     await rooms.deps.writer.write([{ kind: 'membership', room, user, ...membership }])
   }
 }

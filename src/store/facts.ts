@@ -48,6 +48,8 @@ export interface MembershipFact {
   readonly sender: string
   /** A JSON array: what a user who is not in the room is told of it with an invite or a knock. */
   readonly strippedState: string | undefined
+  /** Of an invite to, or a knock on, a room that we do not hold. */
+  readonly unheldEventId?: string
 }
 
 export interface HighlightFact {

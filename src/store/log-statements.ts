@@ -401,6 +401,7 @@ function memberships(facts: readonly Fact[]): QueryConfig | undefined {
     first: first.get(id)!.position,
     sender: fact.sender,
     stripped_state: fact.strippedState,
+    unheld_event_id: fact.unheldEventId,
   }))
   if (rows.length === 0) return undefined
   return {
@@ -408,7 +409,7 @@ function memberships(facts: readonly Fact[]): QueryConfig | undefined {
     text: `
       with input as materialized (
         select * from json_to_recordset($1) as x (room int, user_id text, membership text, event bigint, position bigint,
-          first bigint, sender text, stripped_state text)
+          first bigint, sender text, stripped_state text, unheld_event_id text)
       ), ended as (
         insert into past_membership (room, user_id, from_position, to_position, membership, event)
         select room, user_id, membership.position, input.first, membership.membership, membership.event
@@ -417,10 +418,11 @@ function memberships(facts: readonly Fact[]): QueryConfig | undefined {
         select * from json_to_recordset($2) as y (room int, user_id text, from_position bigint, to_position bigint,
           membership text, event bigint)
       )
-      insert into membership (room, user_id, membership, event, position, sender, stripped_state)
-      select room, user_id, membership, event, position, sender, stripped_state from input
+      insert into membership (room, user_id, membership, event, position, sender, stripped_state, unheld_event_id)
+      select room, user_id, membership, event, position, sender, stripped_state, unheld_event_id from input
       on conflict (user_id, room) do update set membership = excluded.membership, event = excluded.event,
-        position = excluded.position, sender = excluded.sender, stripped_state = excluded.stripped_state, forgotten = false`,
+        position = excluded.position, sender = excluded.sender, stripped_state = excluded.stripped_state,
+        unheld_event_id = excluded.unheld_event_id, forgotten = false`,
     values: [JSON.stringify(rows), JSON.stringify(past)],
   }
 }

@@ -76,6 +76,7 @@ export interface LogTables {
     sender: string
     forgotten: boolean
     stripped_state: string | null
+    unheld_event_id: string | null
   }
   past_membership: {
     room: RoomNumber

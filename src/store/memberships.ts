@@ -14,6 +14,8 @@ export interface MembershipRow {
   readonly sender: string
   readonly forgotten: boolean
   readonly strippedState: string | undefined
+  /** The id of its event, where that is not held. */
+  readonly unheldEventId: string | undefined
 }
 
 export interface MembershipInterval {
@@ -171,4 +173,5 @@ const membershipRow = (row: LogTables['membership']): MembershipRow => ({
   sender: row.sender,
   forgotten: row.forgotten,
   strippedState: row.stripped_state ?? undefined,
+  unheldEventId: row.unheld_event_id ?? undefined,
 })

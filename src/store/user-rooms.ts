@@ -10,7 +10,7 @@ export async function membershipsAt(
   db: Kysely<LogTables>,
   userId: string,
   position: Position,
-): Promise<Omit<MembershipRow, 'strippedState'>[]> {
+): Promise<Omit<MembershipRow, 'strippedState' | 'unheldEventId'>[]> {
   const { rows } = await sql<{
     room: RoomNumber
     membership: Membership

@@ -1,8 +1,9 @@
 /** Invites and knocks that end while the server of whom they are about is not in the room. */
 import { describe, expect, it } from '@jest/globals'
+import type { JsonObject } from '../../src/protocol/json.js'
 import { signRequest } from '../../src/protocol/x-matrix.js'
 import { eventually } from '../support/eventually.js'
-import { startFederation } from '../support/federation.js'
+import { startFederation, type FederatedServer } from '../support/federation.js'
 import type { TestUser } from '../support/homeserver.js'
 import { TestClient } from '../support/http.js'
 
@@ -19,6 +20,22 @@ const inSync = (user: TestUser, section: string, roomId: string, since?: string)
   eventually(`${roomId} is in ${section}`, async () => (await user.sync({ since })).rooms?.[section]?.[roomId])
 const membershipOf = async (user: TestUser, roomId: string, of: TestUser): Promise<string> =>
   (await user.get(`${v3}/rooms/${encodeURIComponent(roomId)}/state/m.room.member/${of.userId}`)).body.membership
+
+/** The newest event of Alice's server about Bob, as a PDU. */
+async function membershipEvent(roomId: string): Promise<JsonObject> {
+  const { rooms } = one!.services
+  return (await rooms.currentState(await rooms.named(roomId), 'm.room.member', bob.userId))!.event.pdu as JsonObject
+}
+
+let transactions = 0
+
+/** A transaction of that server with this PDU, for Bob's. */
+async function sendFrom({ name: origin, key }: FederatedServer, pdu: JsonObject): Promise<void> {
+  const content = { origin, origin_server_ts: Date.now(), pdus: [pdu] }
+  const uri = `/_matrix/federation/v1/send/taken-back-${++transactions}`
+  const headers = { Authorization: signRequest({ method: 'PUT', uri, origin, destination: two!.name, content }, key) }
+  expect((await new TestClient(two!.baseUrl).put(uri, content, { headers })).status).toBe(200)
+}
 
 async function invited(): Promise<string> {
   const roomId = await alice.createRoom({ preset: 'private_chat', invite: [bob.userId] })
@@ -60,14 +77,22 @@ describe('an invite to a user of another server', () => {
       ...{ type: 'm.room.member', room_id: roomId, sender, state_key: bob.userId, content: { membership: 'leave' } },
       ...{ origin_server_ts: Date.now(), depth: 9, prev_events: [], auth_events: [], hashes: {}, signatures: {} },
     })
-    for (const sender of [`@eve:${three!.name}`, alice.userId]) {
-      const content = { origin: three!.name, origin_server_ts: Date.now(), pdus: [event(sender)] }
-      const uri = `/_matrix/federation/v1/send/${encodeURIComponent(sender)}`
-      const request = { method: 'PUT', uri, origin: three!.name, destination: two!.name, content }
-      const headers = { Authorization: signRequest(request, three!.key) }
-      expect((await new TestClient(two!.baseUrl).put(uri, content, { headers })).status).toBe(200)
-    }
+    for (const sender of [`@eve:${three!.name}`, alice.userId]) await sendFrom(three!, event(sender))
     expect((await bob.sync()).rooms.invite[roomId]).toBeDefined()
+  })
+
+  it('is not taken back by a kick that ended an invite before it', async () => {
+    const roomId = await invited()
+    const since = await bob.syncToken()
+    await act(alice, roomId, 'kick', { user_id: bob.userId })
+    await inSync(bob, 'leave', roomId, since)
+    const kick = await membershipEvent(roomId)
+    await act(alice, roomId, 'invite', { user_id: bob.userId })
+    await inSync(bob, 'invite', roomId)
+    await sendFrom(one!, kick)
+    expect((await bob.sync()).rooms.invite?.[roomId]).toBeDefined()
+    await act(alice, roomId, 'kick', { user_id: bob.userId })
+    await eventually('it is taken back', async () => !(await bob.sync()).rooms?.invite?.[roomId])
   })
 })
 

@@ -2,10 +2,12 @@
  * Invites and knocks of our users that end while nobody of ours is in the room: an invite is taken back, a knock is turned
  * away, either may end in a ban. The rules cannot be asked, since the state of the room is not here, and neither can the
  * signature of the event, whose room version may not be known. What counts is who made the request: a server that vouched
- * for the room when it told us of it, for a user of its own.
+ * for the room when it told us of it, for a user of its own. Which invite or knock it ended is among its auth events: what
+ * arrives late does not end a newer one.
  */
 import { serverNameOf } from '../../protocol/identifiers.js'
-import { isObject, own, ownString, type JsonObject } from '../../protocol/json.js'
+import { isObject, own, ownString, type Json, type JsonObject } from '../../protocol/json.js'
+import { MAX_AUTH_EVENTS } from '../../protocol/pdu.js'
 import { membershipIn } from '../../store/memberships.js'
 import { serversTold } from '../invite-state.js'
 import type { InboundDeps } from './inbound-deps.js'
@@ -22,6 +24,7 @@ export async function isTakenBack(deps: Deps, origin: string, pdu: JsonObject): 
   if (current === undefined || current.event !== undefined) return false
   if (current.membership !== 'invite' && current.membership !== 'knock') return false
   if (!serversTold(current).includes(origin)) return false
+  if (current.unheldEventId !== undefined && !ending.authEvents.includes(current.unheldEventId)) return false
   const { membership, sender } = ending
   const ended = { membership, event: undefined, sender, strippedState: undefined }
   await deps.rooms.deps.writer.write([{ kind: 'membership', room: current.room, user: ending.user, ...ended }])
@@ -33,6 +36,7 @@ interface Ending {
   readonly user: string
   readonly sender: string
   readonly membership: 'leave' | 'ban'
+  readonly authEvents: readonly string[]
 }
 
 function endingIn(pdu: JsonObject): Ending | undefined {
@@ -43,5 +47,13 @@ function endingIn(pdu: JsonObject): Ending | undefined {
   const sender = ownString(pdu, 'sender')
   if (ownString(pdu, 'type') !== 'm.room.member' || (membership !== 'leave' && membership !== 'ban')) return undefined
   if (roomId === undefined || user === undefined || sender === undefined) return undefined
-  return { roomId, user, sender, membership }
+  return { roomId, user, sender, membership, authEvents: authEventsOf(pdu) }
+}
+
+/** Whatever the room version: ids, or ids with hashes. */
+function authEventsOf(pdu: JsonObject): string[] {
+  const authEvents = own(pdu, 'auth_events')
+  if (!Array.isArray(authEvents)) return []
+  const ids = authEvents.slice(0, MAX_AUTH_EVENTS).map((one: Json) => (Array.isArray(one) ? (one[0] as Json) : one))
+  return ids.filter((id): id is string => typeof id === 'string')
 }
