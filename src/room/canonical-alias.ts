@@ -1,6 +1,7 @@
 import { isRoomAlias } from '../protocol/identifiers.js'
 import { own, type Json, type JsonObject } from '../protocol/json.js'
 import { badAlias, badJson, invalidParam, MatrixError } from '../protocol/matrix-error.js'
+import { someAtOnce } from '../some-at-once.js'
 import type { ResolvedAlias } from './aliases.js'
 import type { KnownRoom } from './known-room.js'
 import type { Rooms } from './rooms.js'
@@ -10,6 +11,10 @@ export interface CanonicalAliasDeps {
   /** Of this server and of others. */
   readonly remoteQueries: { resolveAlias(alias: string): Promise<ResolvedAlias> }
 }
+
+/** Each may have to be asked for at another server, while a client waits. */
+const MOST_ADDED = 100
+const AT_ONCE = 8
 
 /**
  * Aliases that an `m.room.canonical_alias` event adds must exist and point to its room; those it had before may stay.
@@ -24,14 +29,17 @@ export async function checkCanonicalAlias(
 ): Promise<void> {
   const current = await rooms.currentState(name, 'm.room.canonical_alias', '')
   const before = new Set(current === undefined ? [] : aliasesIn(current.event.content).filter(isText))
+  const added = new Set<string>()
   for (const given of aliasesIn(content)) {
     if (!isText(given)) throw badJson('body.alias must be a string, and body.alt_aliases a list of strings')
     if (before.has(given)) continue
     if (!isRoomAlias(given)) throw invalidParam(`${given.slice(0, 300)} is no room alias`)
-    if ((await roomIdOf(remoteQueries, given)) !== name.roomId) {
-      throw badAlias(`${given} is not an alias of this room`)
-    }
+    added.add(given)
   }
+  if (added.size > MOST_ADDED) throw invalidParam(`A room is given at most ${MOST_ADDED} new aliases at once`)
+  await someAtOnce([...added], AT_ONCE, async (alias) => {
+    if ((await roomIdOf(remoteQueries, alias)) !== name.roomId) throw badAlias(`${alias} is not an alias of this room`)
+  })
 }
 
 async function roomIdOf(queries: CanonicalAliasDeps['remoteQueries'], alias: string): Promise<string | undefined> {
