@@ -1,10 +1,10 @@
 import { join } from 'node:path'
 import { mkdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { sql } from 'kysely'
 import { makeDatabase } from '../../test/support/make-database.js'
 import { freePort } from '../../test/support/free-port.js'
 import { linkOfPorts } from '../../test/support/link.js'
+import { roomOfHearth } from './held-room.js'
 import { runServer } from './running-server.js'
 import type { Server, Surroundings } from './server.js'
 
@@ -47,13 +47,6 @@ export async function startHearth({ folder, tls }: Surroundings): Promise<Server
     command,
     baseUrl: `http://127.0.0.1:${clients}`,
     patience: START_MS,
-    extremitiesOf: (roomId) => sql`
-      select event_id from room join event on event.room = room.room and event.event = any(forward_extremities)
-      where room_id = ${roomId}
-    `,
-    fatesOf: (roomId) => sql`
-      select event_id, (array['accepted', 'soft-failed', 'rejected'])[fate + 1] as fate
-      from room join event using (room) where room_id = ${roomId} and state_before is not null
-    `,
+    roomOf: roomOfHearth,
   })
 }

@@ -1,5 +1,6 @@
 import type { Server } from './server.js'
-import { compareRoom } from './compare.js'
+import { compareRoom, type Comparison } from './compare.js'
+import { judge } from './judge.js'
 import { type Scenario, Stage } from './scenario.js'
 
 export interface Outcome {
@@ -9,6 +10,8 @@ export interface Outcome {
   readonly result: 'passed' | 'failed' | 'differs' | 'left out'
   readonly details: readonly string[]
   readonly seconds: number
+  /** As they were compared. */
+  readonly rooms?: readonly Comparison[]
 }
 
 const SCENARIO_MS = 240_000
@@ -30,15 +33,16 @@ async function playOrTell(
   scenario: Scenario,
   home: Server,
   away: Server,
-): Promise<Pick<Outcome, 'result' | 'details'>> {
+): Promise<Pick<Outcome, 'result' | 'details' | 'rooms'>> {
   const hearthIs = home.kind === 'Hearth' ? 'home' : 'away'
   const { leftOut } = scenario
   if (leftOut?.hearthIs === hearthIs || leftOut?.hearthIs === 'either') {
     return { result: 'left out', details: [leftOut.because] }
   }
   try {
-    const differences = await inTime(play(scenario, home, away))
-    return { result: differences.length === 0 ? 'passed' : 'differs', details: differences }
+    const rooms = await inTime(play(scenario, home, away))
+    const details = rooms.flatMap(({ roomId, differences }) => differences.map((what) => `${roomId}: ${what}`))
+    return { result: details.length === 0 ? 'passed' : 'differs', details, rooms }
   } catch (error) {
     return { result: 'failed', details: [(error as Error).message] }
   } finally {
@@ -46,16 +50,16 @@ async function playOrTell(
   }
 }
 
-async function play(scenario: Scenario, home: Server, away: Server): Promise<string[]> {
+async function play(scenario: Scenario, home: Server, away: Server): Promise<Comparison[]> {
   const [alice, bob] = await Promise.all([home.user(), away.user()])
   const stage = new Stage(home, away, alice, bob)
   await scenario.play(stage)
-  const differences: string[] = []
+  const compared: Comparison[] = []
   for (const roomId of stage.rooms) {
     const found = await compareRoom(roomId, { server: home, user: alice }, { server: away, user: bob })
-    differences.push(...found.map((difference) => `${roomId}: ${difference}`))
+    compared.push({ ...found, differences: [...found.differences, ...judge(found.held)] })
   }
-  return differences
+  return compared
 }
 
 async function inTime<T>(playing: Promise<T>): Promise<T> {

@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto'
-import type { RawBuilder } from 'kysely'
 import type { MadeDatabase } from '../../test/support/make-database.js'
 import type { Link } from '../../test/support/link.js'
 import { register } from '../../test/support/test-user.js'
 import { type Command, ServerProcess } from './server-process.js'
-import type { Fate, Server } from './server.js'
+import type { HeldRoom } from './held-room.js'
+import type { Server } from './server.js'
 
 export interface ToRun {
   readonly kind: Server['kind']
@@ -16,14 +16,13 @@ export interface ToRun {
   readonly baseUrl: string
   /** How long it may take until it answers, in ms. */
   readonly patience: number
-  /** Its database's word on a room; one query each. */
-  extremitiesOf(roomId: string): RawBuilder<{ event_id: string }>
-  fatesOf(roomId: string): RawBuilder<{ event_id: string; fate: Fate }>
+  /** Its database's word on a room. */
+  readonly roomOf: (db: MadeDatabase['db'], roomId: string) => Promise<HeldRoom>
 }
 
 /** A process that answers, with its link mended. It takes its database along when it is stopped. */
 export async function runServer(toRun: ToRun): Promise<Server> {
-  const { kind, name, link, database, command, baseUrl, patience, extremitiesOf, fatesOf } = toRun
+  const { kind, name, link, database, command, baseUrl, patience, roomOf } = toRun
   let running = new ServerProcess(command)
   const stop = async () => {
     await link.cut()
@@ -42,14 +41,7 @@ export async function runServer(toRun: ToRun): Promise<Server> {
     name,
     link,
     user: (localpart = `user-${randomBytes(4).toString('hex')}`) => register(baseUrl, localpart),
-    async extremities(roomId) {
-      const { rows } = await extremitiesOf(roomId).execute(database.db)
-      return rows.map(({ event_id }) => event_id)
-    },
-    async fates(roomId) {
-      const { rows } = await fatesOf(roomId).execute(database.db)
-      return new Map(rows.map(({ event_id, fate }) => [event_id, fate]))
-    },
+    room: (roomId) => roomOf(database.db, roomId),
     async restart() {
       await running.stop()
       running = new ServerProcess(command)

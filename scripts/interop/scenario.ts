@@ -42,7 +42,7 @@ export class Stage {
   }
 
   /** Neither reaches the other meanwhile. Afterwards each has heard of the other in the room. */
-  async apart(roomId: string, meanwhile: () => Promise<void>): Promise<void> {
+  async apart(roomId: string, meanwhile: () => Promise<void>, mended = () => Promise.resolve()): Promise<void> {
     const links = [this.home.link, this.away.link]
     await Promise.all(links.map((link) => link.cut()))
     try {
@@ -50,6 +50,7 @@ export class Stage {
     } finally {
       await Promise.all(links.map((link) => link.mend()))
     }
+    await mended()
     await this.meetAgain(roomId)
   }
 

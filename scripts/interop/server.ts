@@ -1,7 +1,6 @@
 import type { TestUser } from '../../test/support/test-user.js'
 import type { Link } from '../../test/support/link.js'
-
-export type Fate = 'accepted' | 'soft-failed' | 'rejected'
+import type { HeldRoom } from './held-room.js'
 
 /** A homeserver that takes part: its clients' side, its link to the others, and a look into its database. */
 export interface Server {
@@ -11,10 +10,8 @@ export interface Server {
   readonly link: Link
   /** A new one. */
   user(localpart?: string): Promise<TestUser>
-  /** Event ids. */
-  extremities(roomId: string): Promise<string[]>
-  /** Of the events it holds with the state before them. */
-  fates(roomId: string): Promise<Map<string, Fate>>
+  /** By its database. */
+  room(roomId: string): Promise<HeldRoom>
   /** Ends it as an operator does, and starts it again on its data. */
   restart(): Promise<void>
   stop(): Promise<void>

@@ -8,10 +8,10 @@ import { spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { sql } from 'kysely'
 import { makeDatabase, type MadeDatabase } from '../../test/support/make-database.js'
 import { freePort } from '../../test/support/free-port.js'
 import { linkOfPorts } from '../../test/support/link.js'
+import { roomOfSynapse } from './held-room.js'
 import { runServer } from './running-server.js'
 import type { Server, Surroundings } from './server.js'
 
@@ -60,12 +60,7 @@ export async function startSynapse(installed: InstalledSynapse, { folder, tls }:
     command,
     baseUrl: `http://127.0.0.1:${clients}`,
     patience: START_MS,
-    extremitiesOf: (roomId) => sql`select event_id from event_forward_extremities where room_id = ${roomId}`,
-    fatesOf: (roomId) => sql`
-      select event_id, case when rejection_reason is not null then 'rejected'
-        when internal_metadata::jsonb->>'soft_failed' = 'true' then 'soft-failed' else 'accepted' end as fate
-      from events join event_json using (event_id) where events.room_id = ${roomId} and not outlier
-    `,
+    roomOf: roomOfSynapse,
   })
 }
 

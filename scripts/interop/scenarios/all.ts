@@ -1,5 +1,5 @@
 import type { Scenario } from '../scenario.js'
-import { chance } from './chance.js'
+import { byChance, type Seeds } from './chance.js'
 import { directory } from './directory.js'
 import { ephemerals } from './ephemeral.js'
 import { membership } from './membership.js'
@@ -8,12 +8,12 @@ import { partitions } from './partitions.js'
 import { versions } from './versions.js'
 
 /** From the plain to the contrived. */
-export const scenarios: readonly Scenario[] = [
+export const scenariosFrom = (seeds: Seeds): readonly Scenario[] => [
   ...membership,
   ...messages,
   ...directory,
   ...ephemerals,
   ...versions,
   ...partitions,
-  ...chance,
+  ...byChance(seeds),
 ]
