@@ -5,10 +5,12 @@
 import type { DeviceLists } from './accounts/device-lists.js'
 import type { Config } from './config.js'
 import { Addresses } from './federation/addresses.js'
+import { BoundInvites } from './federation/bound-invites.js'
 import { anyFraction, Discovery } from './federation/discovery.js'
 import { IncomingEdus } from './federation/edus/incoming-edus.js'
 import { FederationClient } from './federation/federation-client.js'
 import { FederationPeers } from './federation/federation-peers.js'
+import { IdentityServers } from './federation/identity-servers.js'
 import { RemoteMemberships } from './federation/joining/remote-memberships.js'
 import { OutboundHttp } from './federation/outbound-http.js'
 import { RemoteQueries } from './federation/remote-queries.js'
@@ -30,6 +32,7 @@ import { StatesForServers } from './room/states-for-servers.js'
 import type { ServerIdentity } from './server-identity.js'
 import type { ServerServices } from './server-server/services.js'
 import type { Database } from './store/database.js'
+import type { Presences } from './sync/presence.js'
 import type { Typing } from './sync/typing.js'
 import { startFederationSender } from './workers/federation-sender.js'
 import { startInbound } from './workers/inbound.js'
@@ -41,6 +44,7 @@ export interface FederationParts {
   readonly log: Logger
   readonly engine: RoomEngine
   readonly typing: Typing
+  readonly presences: Presences | undefined
   readonly deviceLists: DeviceLists
   /** Other servers, as tests script them. */
   readonly remote: Remote | undefined
@@ -48,6 +52,7 @@ export interface FederationParts {
 
 export interface Federation {
   readonly remote: Remote
+  readonly identityServers: IdentityServers
   readonly queries: RemoteQueries
   readonly memberships: RemoteMemberships
   readonly backfill: PeerBackfill
@@ -60,22 +65,25 @@ export interface Federation {
 }
 
 export function assembleFederation(parts: FederationParts): Federation {
-  const { config, db, identity, log: logger, engine, typing, deviceLists } = parts
+  const { config, db, identity, log: logger, engine, typing, presences, deviceLists } = parts
   const { stores, writer, rooms, gate, acls, processName: holder } = engine
   const { serverName } = config
   const { signingKey } = identity
   const now = Date.now
 
-  const client = parts.remote === undefined ? clientOf(config, identity) : undefined
-  const remote = parts.remote ?? client!
+  const http = httpOf(config)
+  const remote = parts.remote ?? clientOf(config, identity, http)
+  const identityServers = new IdentityServers(http)
   const serverKeys = new ServerKeys({ db, remote, now, logger, serverName, signingKey })
   const ownKeys = new OwnKeys({ db, now, serverName, signingKey })
   const peers = new FederationPeers(remote, serverKeys)
   const inbound = new Inbound({ db, stores, rooms, peers, acls, serverName, logger, holder })
   rooms.policies = inbound.deps.policies
   const sender = new FederationSender({ db, stores, serverName, remote, logger, random: anyFraction, holder })
-  const edus = new IncomingEdus({ db, stores, rooms, acls, writer, typing, deviceLists, serverName, logger, now })
+  const edus = new IncomingEdus({ db, stores, rooms, acls, writer, typing, presences, deviceLists, serverName, logger, now })
   const queries = new RemoteQueries({ remote, rooms })
+  const memberships = new RemoteMemberships({ remote, queries, identityServers, inbound: inbound.deps })
+  const { rateLimits } = config.http
   const outgoingEdus = new OutgoingEdus({ db, rooms, serverName, sender, logger })
   const workers = [startInbound({ inbound, logger }), startFederationSender({ sender, logger })]
   engine.log.subscribe((facts, origin) => {
@@ -83,10 +91,12 @@ export function assembleFederation(parts: FederationParts): Federation {
     outgoingEdus.follow(facts, origin)
   })
   typing.watch((room, userId, isTyping) => outgoingEdus.typing(room, userId, isTyping))
+  if (config.presence === 'federated') presences?.watch((userIds) => outgoingEdus.presence(presences, userIds))
   return {
     remote,
+    identityServers,
     queries,
-    memberships: new RemoteMemberships({ remote, queries, inbound: inbound.deps }),
+    memberships,
     backfill: new PeerBackfill(inbound.deps),
     sender,
     outgoingEdus,
@@ -107,18 +117,22 @@ export function assembleFederation(parts: FederationParts): Federation {
       transactions: new ReceivedTransactions({ db, inbound, edus, logger, now }),
       statesForServers: new StatesForServers({ stores, gate, acls }),
       statesForJoiners: new StatesForJoiners(rooms),
-      receivedInvites: new ReceivedInvites(inbound, { rateLimits: config.http.rateLimits }),
+      receivedInvites: new ReceivedInvites(inbound, { rateLimits }),
+      boundInvites: new BoundInvites({ db, memberships, logger, rateLimits }),
+      memberships,
+      identityServers,
     },
     async close() {
       await Promise.all(workers.map((worker) => worker.stop()))
       await outgoingEdus.settled()
       await Promise.all([sender.close(), inbound.close(), serverKeys.close()])
-      await client?.close()
+      await http.close()
     },
   }
 }
 
-function clientOf({ serverName, outbound }: Config, { signingKey }: ServerIdentity): FederationClient {
-  const http = new OutboundHttp({ addresses: new Addresses(outbound.allow), trustedCaFile: outbound.trustedCaFile })
-  return new FederationClient({ serverName, signingKey, http, discovery: new Discovery({ http }) })
-}
+const httpOf = ({ outbound }: Config): OutboundHttp =>
+  new OutboundHttp({ addresses: new Addresses(outbound.allow), trustedCaFile: outbound.trustedCaFile })
+
+const clientOf = ({ serverName }: Config, { signingKey }: ServerIdentity, http: OutboundHttp): FederationClient =>
+  new FederationClient({ serverName, signingKey, http, discovery: new Discovery({ http }) })

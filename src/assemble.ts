@@ -103,6 +103,7 @@ export async function assemble(parts: Parts): Promise<Assembled> {
     memberships: federation.memberships,
     backfill: federation.backfill,
     remoteDevices,
+    identityServers: federation.identityServers,
     outgoingEdus: federation.outgoingEdus,
     sync,
     typing,

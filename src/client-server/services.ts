@@ -4,6 +4,7 @@ import type { DeviceLists } from '../accounts/device-lists.js'
 import type { InteractiveAuth } from '../accounts/interactive-auth.js'
 import type { SharedSecretRegistration } from '../accounts/shared-secret.js'
 import type { Config } from '../config.js'
+import type { IdentityServers } from '../federation/identity-servers.js'
 import type { RemoteMemberships } from '../federation/joining/remote-memberships.js'
 import type { RemoteDevices } from '../federation/remote-devices.js'
 import type { RemoteQueries } from '../federation/remote-queries.js'
@@ -37,6 +38,7 @@ export interface Services {
   readonly remoteQueries: RemoteQueries
   readonly memberships: RemoteMemberships
   readonly remoteDevices: RemoteDevices
+  readonly identityServers: Pick<IdentityServers, 'isValid' | 'lookUp' | 'keepInvite'>
   readonly outgoingEdus: Pick<OutgoingEdus, 'wake'>
   readonly sync: Sync
   readonly typing: Typing

@@ -19,6 +19,8 @@ const rates = {
   membership: { burst: 50, perSecond: 2 },
   /** Of another server, for all its users: each takes the room's lane, and a join a whole state. */
   handshake: { burst: 200, perSecond: 10 },
+  /** Of an identity server, or of anybody: each may ask a hundred rooms, and their servers. */
+  'third-party-bind': { burst: 20, perSecond: 0.5 },
   /** Each is a row for an hour. */
   'openid-token': { burst: 50, perSecond: 0.5 },
   /** What may need another server: whose alias it is, a profile, a directory. */

@@ -20,7 +20,7 @@ import type { KnownRoom } from './known-room.js'
 import { memberContent } from './member-content.js'
 import { joinAuthorisation } from './restricted-join.js'
 import type { Rooms } from './rooms.js'
-import { redeemThirdPartyInvite, refusedWhenTooCostly } from './third-party-invites.js'
+import { refusedWhenTooCostly } from './third-party-invites.js'
 
 export interface MembershipDeps {
   readonly db: Kysely<Tables>
@@ -33,21 +33,9 @@ export interface InviteDeps extends MembershipDeps {
 
 type Check = (current: Membership | undefined) => void
 
-/**
- * `more`: what the member event says beside the membership, such as a reason. `signed`: an identity server's word on whom
- * a third-party invite is for. Who is joined already stays so.
- */
-export async function join(
-  deps: MembershipDeps,
-  name: KnownRoom,
-  userId: string,
-  more: JsonObject,
-  signed?: JsonObject,
-): Promise<void> {
+/** `more`: what the member event says beside the membership, such as a reason. Who is joined already stays so. */
+export async function join(deps: MembershipDeps, name: KnownRoom, userId: string, more: JsonObject): Promise<void> {
   const membership = await deps.rooms.membership(name, userId)
-  if (signed !== undefined && membership !== 'join' && membership !== 'invite') {
-    await redeemThirdPartyInvite(deps, name, userId, signed)
-  }
   if (membership !== 'join') await sendJoin(deps, name, userId, more)
   await carryOver(deps, name, userId)
 }

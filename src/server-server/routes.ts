@@ -28,6 +28,11 @@ import type { ServerServices } from './services.js'
 import { getSpaceHierarchy } from './space_hierarchy/get-space-hierarchy.js'
 import { getVersion } from './version/get-version.js'
 import { getWellKnown } from './wellknown/get-well-known.js'
+import { exchangeThirdPartyInvite } from './third_party_invite/exchange-third-party-invite.js'
+import {
+  onBindThirdPartyIdentifier,
+  onBindThirdPartyIdentifierByPost,
+} from './third_party_invite/on-bind-third-party-identifier.js'
 import { sendTransaction } from './transactions/send-transaction.js'
 import { getUserDevices } from './user_devices/get-user-devices.js'
 import { claimUserEncryptionKeys } from './user_keys/claim-user-encryption-keys.js'
@@ -69,6 +74,9 @@ export const routes: readonly Endpoint<ServerServices>[] = [
   sendKnock,
   sendInviteV1,
   sendInviteV2,
+  exchangeThirdPartyInvite,
+  onBindThirdPartyIdentifier,
+  onBindThirdPartyIdentifierByPost,
   // Devices and keys of users
   getUserDevices,
   claimUserEncryptionKeys,

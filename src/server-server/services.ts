@@ -1,5 +1,8 @@
 import type { Kysely } from 'kysely'
 import type { Config } from '../config.js'
+import type { BoundInvites } from '../federation/bound-invites.js'
+import type { IdentityServers } from '../federation/identity-servers.js'
+import type { RemoteMemberships } from '../federation/joining/remote-memberships.js'
 import type { Notary } from '../federation/server-keys-notary.js'
 import type { OwnKeys } from '../federation/server-keys-own.js'
 import type { Gate } from '../room/gate.js'
@@ -34,4 +37,7 @@ export interface ServerServices {
   readonly statesForServers: StatesForServers
   readonly statesForJoiners: StatesForJoiners
   readonly receivedInvites: ReceivedInvites
+  readonly boundInvites: BoundInvites
+  readonly memberships: Pick<RemoteMemberships, 'invite'>
+  readonly identityServers: Pick<IdentityServers, 'isValid'>
 }

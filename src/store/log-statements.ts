@@ -350,7 +350,9 @@ function destinationRooms(events: readonly NewEvent[], serverName: string): Quer
   for (const { stored } of events) {
     const { position, room, event } = stored
     if (stored.isOutgoing !== true || position === undefined) continue
-    const sender_server = serverNameOf(event.sender) ?? ''
+    // Of its sender's server is what comes from there; a third-party invite may be made here in the name of any sender.
+    const isSelf = event.type !== 'm.room.member' || event.stateKey === event.sender
+    const sender_server = isSelf ? (serverNameOf(event.sender) ?? '') : serverName
     const known = ofRooms.get(`${room} ${sender_server}`)
     if (known === undefined)
       ofRooms.set(`${room} ${sender_server}`, { room, sender_server, first: position, last: position })

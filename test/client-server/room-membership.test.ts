@@ -1,12 +1,12 @@
 import { describe, expect, it } from '@jest/globals'
 import { sql } from 'kysely'
-import { encodeBase64 } from '../../src/protocol/base64.js'
 import type { RoomNumber } from '../../src/protocol/numbers.js'
 import { roomVersionNames } from '../../src/protocol/room-versions.js'
-import { signingKeyFromSeed, signJson } from '../../src/protocol/signing.js'
 import { startTestHomeserver, type TestUser } from '../support/homeserver.js'
+import { IdentityServer } from '../support/identity-server.js'
 
-const homeserver = await startTestHomeserver()
+const identity = await IdentityServer.start()
+const homeserver = await startTestHomeserver({ environment: identity.environment() })
 const alice = await homeserver.user('alice')
 const bob = await homeserver.user('bob')
 const carol = await homeserver.user('carol')
@@ -162,14 +162,9 @@ describe('joining on the word of a member', () => {
 })
 
 describe('a third-party invite', () => {
-  const identityServer = signingKeyFromSeed('1', new Uint8Array(32).fill(3))
-  const offer = {
-    display_name: 'c...@example.org',
-    key_validity_url: 'https://id.test/valid',
-    public_key: encodeBase64(identityServer.publicKey),
-  }
-  const signedFor = (mxid: string, token: string, key = identityServer) =>
-    signJson({ mxid, sender: alice.userId, token }, 'id.test', key)
+  const offer = identity.offer()
+  const signedFor = (mxid: string, token: string, key = identity.key) =>
+    identity.signed(mxid, token, { sender: alice.userId }, key)
   const offered = async (token: string, version: string) => {
     const roomId = await alice.createRoom({ room_version: version })
     await alice.ok('PUT', `${v3}/rooms/${encodeURIComponent(roomId)}/state/m.room.third_party_invite/${token}`, offer)
@@ -187,11 +182,10 @@ describe('a third-party invite', () => {
 
   it('lets in nobody else', async () => {
     const roomId = await offered('secret', '12')
-    const stranger = signingKeyFromSeed('1', new Uint8Array(32).fill(4))
     for (const third_party_signed of [
       signedFor(bob.userId, 'secret'),
       signedFor(carol.userId, 'other'),
-      signedFor(carol.userId, 'secret', stranger),
+      signedFor(carol.userId, 'secret', identity.stranger),
       { mxid: carol.userId, token: 'secret' },
       {},
     ]) {
@@ -205,7 +199,7 @@ describe('a third-party invite', () => {
   it('with thousands of signatures is refused', async () => {
     const roomId = await offered('secret', '12')
     const signature = Object.values(
-      (signedFor(carol.userId, 'secret') as { signatures: Record<string, object> }).signatures['id.test']!,
+      (signedFor(carol.userId, 'secret') as { signatures: Record<string, object> }).signatures[identity.name]!,
     )[0] as string
     const many = Array.from({ length: 1_100 }, (_, i) => [`ed25519:${i}`, `${i}`.padStart(5, 'A') + signature.slice(5)])
     const signed = { mxid: carol.userId, token: 'secret', signatures: { 'id.test': Object.fromEntries(many) } }

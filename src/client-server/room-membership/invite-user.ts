@@ -1,18 +1,27 @@
-import { Type } from 'typebox'
-import { roomId, userId } from '../../http/fields.js'
-import { own } from '../../protocol/json.js'
-import { badJson, forbidden } from '../../protocol/matrix-error.js'
+import { Type, type Static } from 'typebox'
+import { roomId, serverName, text, userId } from '../../http/fields.js'
+import { badJson } from '../../protocol/matrix-error.js'
+import { inviteByAddress } from '../../room/invite-by-address.js'
 import { roomOrForbidden } from '../../room/known-room.js'
 import { invite } from '../../room/membership-changes.js'
 import { endpoint } from '../endpoint.js'
 import { reason, reasonIn } from './fields.js'
 
+const body = Type.Object({
+  user_id: Type.Optional(userId),
+  reason,
+  id_server: Type.Optional(serverName),
+  id_access_token: Type.Optional(text(4096, 1)),
+  medium: Type.Optional(text(64, 1)),
+  address: Type.Optional(text(500, 1)),
+})
+
 /**
  * POST /_matrix/client/v3/rooms/{roomId}/invite
  * https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidinvite
  *
- * The same path with other fields invites by e-mail address or phone number (`inviteBy3PID`), which takes an identity
- * server: refused.
+ * The same path with other fields invites by e-mail address or phone number (`inviteBy3PID`), by the identity server that
+ * the client names: this one has none of its own.
  */
 export const inviteUser = endpoint({
   operationId: 'inviteUser',
@@ -21,17 +30,20 @@ export const inviteUser = endpoint({
   auth: 'access-token',
   rateLimit: 'membership',
   params: Type.Object({ roomId }),
-  body: Type.Object({ user_id: Type.Optional(userId), reason }),
+  body,
 
-  async handle(services, { requester, params, body }) {
-    if (body.user_id === undefined) throw withoutUser(own(body, 'medium') !== undefined)
+  async handle(services, { requester: { userId }, params, body, signal }) {
+    const by = body.user_id ?? byAddress(body)
     const name = await roomOrForbidden(services.rooms, params.roomId)
-    await invite(services, name, requester.userId, body.user_id, reasonIn(body))
+    if (typeof by === 'string') await invite(services, name, userId, by, reasonIn(body))
+    else await inviteByAddress(services, name, userId, by.account, by.address, signal)
     return {}
   },
 })
 
-const withoutUser = (isBy3pid: boolean) =>
-  isBy3pid
-    ? forbidden('This server uses no identity server and cannot invite by e-mail address or phone number')
-    : badJson('body.user_id is required')
+function byAddress({ id_server, id_access_token, medium, address }: Static<typeof body>) {
+  if (medium === undefined && address === undefined) throw badJson('body.user_id is required')
+  if (medium === undefined || address === undefined || id_server === undefined || id_access_token === undefined)
+    throw badJson('body.id_server, id_access_token, medium and address are required to invite by an address')
+  return { account: { server: id_server, accessToken: id_access_token }, address: { medium, address } }
+}

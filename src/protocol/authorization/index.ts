@@ -34,7 +34,7 @@ export { joinAuthorisedVia } from './member.js'
 export { PowerLevels, powerLevels } from './power-levels.js'
 export { redactionApplies } from './redaction.js'
 export type { StateLookup } from './state-lookup.js'
-export { ThirdPartyInviteTooCostly } from './third-party-invite.js'
+export { ThirdPartyInviteTooCostly, vouchersOf, type Voucher } from './third-party-invite.js'
 
 /**
  * The rules of the room version against one state. https://spec.matrix.org/v1.19/rooms/v12/#authorisation-rules

@@ -4,7 +4,7 @@
  */
 import { decodeBase64 } from '../base64.js'
 import { CanonicalJsonError, canonicalJson } from '../canonical-json.js'
-import { type JsonObject, isObject, own, ownString } from '../json.js'
+import { type Json, type JsonObject, isObject, own, ownString } from '../json.js'
 import type { RoomEvent } from '../room-event.js'
 import { verify } from '../signing.js'
 import { type Verdict, allow, reject } from '../verdict.js'
@@ -15,6 +15,8 @@ import type { MemberChange } from './member.js'
  * work for one invite. Honest ones have one signature and at most a few keys.
  */
 const maxVerifications = 1_000
+/** Of an invite that we make ourselves, and may as well refuse to make. */
+const maxVerificationsOfOurs = 100
 
 /**
  * Deciding on the invite would take more signature checks than one event may cost. It is neither allowed nor rejected: a
@@ -25,10 +27,9 @@ export class ThirdPartyInviteTooCostly extends Error {
   constructor(
     readonly eventId: string,
     verifications: number,
+    allowed: number,
   ) {
-    super(
-      `The invite ${eventId} would take ${verifications} signature checks, of which ${maxVerifications} are allowed`,
-    )
+    super(`The invite ${eventId} would take ${verifications} signature checks, of which ${allowed} are allowed`)
   }
 }
 
@@ -69,9 +70,47 @@ function isSignedByAny(event: RoomEvent, signed: JsonObject, publicKeys: readonl
   if (message === undefined) return false
 
   const signatures = signaturesOf(signed)
-  const verifications = signatures.length * publicKeys.length
-  if (verifications > maxVerifications) throw new ThirdPartyInviteTooCostly(event.eventId, verifications)
+  requireFew(event.eventId, signatures.length * publicKeys.length, maxVerifications)
   return publicKeys.some((publicKey) => signatures.some((signature) => verify(publicKey, message, signature)))
+}
+
+/** A key of an `m.room.third_party_invite` event, as it stands there. */
+export interface InviteKey {
+  readonly publicKey: string
+  /** `key_validity_url`, whatever it is; undefined: "the key must be considered valid indefinitely". */
+  readonly validityUrl: Json | undefined
+}
+
+export interface Voucher {
+  readonly key: InviteKey
+  /** What the key signed, with that signature and no other: nothing but what its owner vouches for. */
+  readonly signed: JsonObject
+}
+
+/**
+ * The keys of the offer that signed `signed`, for who makes an event of it.
+ * @throws ThirdPartyInviteTooCostly
+ */
+export function vouchersOf({ eventId, content }: RoomEvent, signed: JsonObject): readonly Voucher[] {
+  const message = signedBytes(signed)
+  if (message === undefined) return []
+
+  const { signatures: _signatures, unsigned: _unsigned, ...rest } = signed
+  const signatures = namedSignaturesOf(signed)
+  const keys = inviteKeysOf(content)
+  requireFew(eventId, signatures.length * keys.length, maxVerificationsOfOurs)
+  return keys.flatMap((key) => {
+    const [publicKey] = decodeAll([key.publicKey], 32)
+    const fitting =
+      publicKey && signatures.find(({ text }) => decodeAll([text], 64).some((it) => verify(publicKey, message, it)))
+    if (fitting === undefined) return []
+    const { server, keyId, text } = fitting
+    return [{ key, signed: { ...rest, signatures: { [server]: { [keyId]: text } } } }]
+  })
+}
+
+function requireFew(eventId: string, verifications: number, allowed: number): void {
+  if (verifications > allowed) throw new ThirdPartyInviteTooCostly(eventId, verifications, allowed)
 }
 
 /** What was signed, or undefined when it has no canonical form and so cannot have been. */
@@ -85,24 +124,36 @@ function signedBytes({ signatures: _signatures, unsigned: _unsigned, ...rest }: 
 }
 
 /** The Ed25519 signatures, whoever made them: the rule matches any of them with any key. */
-function signaturesOf(signed: JsonObject): readonly Uint8Array[] {
+const signaturesOf = (signed: JsonObject): readonly Uint8Array[] =>
+  decodeAll(
+    namedSignaturesOf(signed).map(({ text }) => text),
+    64,
+  )
+
+function namedSignaturesOf(signed: JsonObject): { server: string; keyId: string; text: string }[] {
   const byServer = own(signed, 'signatures')
   if (!isObject(byServer)) return []
-  const texts = Object.values(byServer)
-    .filter(isObject)
-    .flatMap((byKey) => Object.entries(byKey))
-    .flatMap(([keyId, text]) => (keyId.startsWith('ed25519:') && typeof text === 'string' ? [text] : []))
-  return decodeAll(texts, 64)
+  return Object.entries(byServer).flatMap(([server, byKey]) =>
+    Object.entries(isObject(byKey) ? byKey : {}).flatMap(([keyId, text]) =>
+      keyId.startsWith('ed25519:') && typeof text === 'string' ? [{ server, keyId, text }] : [],
+    ),
+  )
 }
 
-/** The public keys are in content of m.room.third_party_invite as: a single one in public_key, a list of them in public_keys. */
-function publicKeysOf({ content }: RoomEvent): readonly Uint8Array[] {
-  const listed = own(content, 'public_keys')
-  const holders = [content, ...(Array.isArray(listed) ? listed.filter(isObject) : [])]
-  return decodeAll(
-    holders.flatMap((holder) => ownString(holder, 'public_key') ?? []),
+const publicKeysOf = ({ content }: RoomEvent): readonly Uint8Array[] =>
+  decodeAll(
+    inviteKeysOf(content).map(({ publicKey }) => publicKey),
     32,
   )
+
+/** The public keys are in content of m.room.third_party_invite as: a single one in public_key, a list of them in public_keys. */
+function inviteKeysOf(content: JsonObject): readonly InviteKey[] {
+  const listed = own(content, 'public_keys')
+  const holders = [content, ...(Array.isArray(listed) ? listed.filter(isObject) : [])]
+  return holders.flatMap((holder) => {
+    const publicKey = ownString(holder, 'public_key')
+    return publicKey === undefined ? [] : [{ publicKey, validityUrl: own(holder, 'key_validity_url') }]
+  })
 }
 
 /** The texts that are base64 of so many bytes, each once. */
