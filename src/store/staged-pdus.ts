@@ -36,16 +36,26 @@ export interface StagedPdu extends NewStagedPdu {
   readonly attempts: number
 }
 
-/** One that is there already from this origin stays as it is. */
-export async function stage(db: Db, origin: string, pdus: readonly NewStagedPdu[], nowTs: number): Promise<void> {
-  if (pdus.length === 0) return
-  await sql`
+/** One that is there already from this origin stays as it is, and is not among those that are returned. */
+export async function stage<P extends NewStagedPdu>(
+  db: Db,
+  origin: string,
+  pdus: readonly P[],
+  nowTs: number,
+): Promise<(P & StagedPdu)[]> {
+  if (pdus.length === 0) return []
+  const { rows } = await sql<{ staged: number; room_id: string; event_id: string }>`
     insert into staged_pdu (room_id, event_id, origin, received_ts, body)
     select room_id, event_id, ${origin}, ${nowTs}, body
     from unnest(${pdus.map((pdu) => pdu.roomId)}::text[], ${pdus.map((pdu) => pdu.eventId)}::text[],
       ${pdus.map((pdu) => pdu.text)}::text[]) as x (room_id, event_id, body)
-    on conflict (room_id, event_id, origin) do nothing
+    on conflict (room_id, event_id, origin) do nothing returning staged, room_id, event_id
   `.execute(db)
+  const numbers = new Map(rows.map((row) => [`${row.room_id} ${row.event_id}`, row.staged]))
+  return pdus.flatMap((pdu) => {
+    const staged = numbers.get(`${pdu.roomId} ${pdu.eventId}`)
+    return staged === undefined ? [] : [{ ...pdu, staged, origin, attempts: 0 }]
+  })
 }
 
 /** How many PDUs are staged of each of the rooms, and how many of them from this origin. Rooms without any are absent. */
@@ -129,6 +139,13 @@ export async function endWaiting(db: Db, roomId: string, eventIds: readonly stri
     where room_id = ${roomId} and waits_for = any(${eventIds}::text[])
   `.execute(db)
   return (numAffectedRows ?? 0n) > 0n
+}
+
+/** What was put off in a room is due. */
+export async function retryStaged(db: Db, roomId: string): Promise<void> {
+  await sql`
+    update staged_pdu set next_attempt_ts = 0, waits_for = null where room_id = ${roomId} and next_attempt_ts > 0
+  `.execute(db)
 }
 
 export async function unstage(db: Db, staged: readonly number[]): Promise<void> {

@@ -21,7 +21,7 @@ import type { InboundDeps } from './inbound-deps.js'
 import type { Peers, PduText } from './peers.js'
 import { PolicyServers } from './policy.js'
 import { RoomInbox } from './room-inbox.js'
-import { Transactions, type PduAnswers } from './transaction.js'
+import { Transactions, type PduAnswers, type ReadPdu } from './transaction.js'
 
 export interface InboundOptions {
   readonly db: Kysely<Tables>
@@ -54,6 +54,21 @@ export const inboundConfig: InboundConfig = {
   lease: 120_000,
 }
 
+/** PDUs that are held in memory while they wait for the turn of their room. */
+const MOST_KEPT = 2_000
+
+/** In ms. A room that is always at work looks for what is due of earlier attempts no more often. */
+const FRESH = 5_000
+
+/** Of a room that is being worked off. */
+interface Place {
+  readonly began: number
+  inbox?: RoomInbox
+  /** Something was staged that its inbox did not take. */
+  isWoken: boolean
+  done: Promise<void>
+}
+
 export class Inbound {
   readonly counters = new Counters()
   readonly deps: InboundDeps
@@ -61,9 +76,11 @@ export class Inbound {
   private readonly transactions: Transactions
   private readonly closing = new AbortController()
   private readonly holder: string
-  /** Rooms in the order in which their turns come. */
-  private readonly waiting = new Set<string>()
-  private readonly working = new Map<string, { inbox?: RoomInbox; isWoken: boolean; done: Promise<void> }>()
+  /** Rooms in the order in which their turns come, with what was read of them. */
+  private readonly waiting = new Map<string, readonly ReadPdu[]>()
+  /** PDUs in `waiting`. */
+  private kept = 0
+  private readonly working = new Map<string, Place>()
 
   constructor({ peers, now = Date.now, config, holder = randomUUID(), ...options }: InboundOptions) {
     this.holder = holder
@@ -84,15 +101,22 @@ export class Inbound {
 
   /** The PDUs of a transaction of `origin`, whose signature on the request was verified. */
   async transaction(origin: string, texts: readonly PduText[]): Promise<PduAnswers> {
-    const { pdus, roomIds } = await this.transactions.take(origin, texts)
-    for (const roomId of roomIds) this.wake(roomId)
+    const { pdus, staged } = await this.transactions.take(origin, texts)
+    for (const [roomId, read] of staged) this.wake(roomId, read)
     return pdus
   }
 
   /** Rooms that have something due, whoever staged it. */
   async poll(): Promise<void> {
     const most = 4 * this.config.roomsAtOnce
-    for (const roomId of await dueRooms(this.deps.db, this.deps.now(), most)) this.wake(roomId)
+    for (const roomId of await dueRooms(this.deps.db, this.deps.now(), most))
+      if (!this.isFresh(roomId)) this.wake(roomId)
+  }
+
+  /** What is due there is, as a rule, what was just staged and is in hand. */
+  private isFresh(roomId: string): boolean {
+    const working = this.working.get(roomId)
+    return this.waiting.has(roomId) || (working !== undefined && performance.now() - working.began < FRESH)
   }
 
   /** Until nothing is due any more of what is known here. */
@@ -107,32 +131,39 @@ export class Inbound {
     await this.settled()
   }
 
-  private wake(roomId: string): void {
+  /** `read`: all that was staged; it need not be read back. */
+  private wake(roomId: string, read: readonly ReadPdu[] = []): void {
     if (this.closing.signal.aborted) return
     const working = this.working.get(roomId)
     if (working === undefined) {
-      this.waiting.add(roomId)
+      this.keep(roomId, read)
       this.begin()
-      return
-    }
-    working.isWoken = true
-    working.inbox?.wake()
+    } else if (working.inbox?.wake(read) !== true) working.isWoken = true
+  }
+
+  /** What is too much is read from the database when it is the room's turn, with what came before it. */
+  private keep(roomId: string, read: readonly ReadPdu[]): void {
+    const before = this.waiting.get(roomId)
+    const isKept = read.length > 0 && before?.length !== 0 && this.kept + read.length <= MOST_KEPT
+    this.kept += isKept ? read.length : -(before?.length ?? 0)
+    this.waiting.set(roomId, isKept ? [...(before ?? []), ...read] : [])
   }
 
   private begin(): void {
-    for (const roomId of this.waiting) {
+    for (const [roomId, read] of this.waiting) {
       if (this.working.size >= this.config.roomsAtOnce) return
       this.waiting.delete(roomId)
-      const place = { isWoken: false, done: Promise.resolve() }
+      this.kept -= read.length
+      const place: Place = { began: performance.now(), isWoken: false, done: Promise.resolve() }
       this.working.set(roomId, place)
-      place.done = this.work(roomId, place).finally(() => this.end(roomId, place))
+      place.done = this.work(roomId, read, place).finally(() => this.end(roomId, place))
     }
   }
 
-  private end(roomId: string, { isWoken }: { readonly isWoken: boolean }): void {
+  private end(roomId: string, { isWoken }: Place): void {
     this.working.delete(roomId)
     if (this.closing.signal.aborted) return
-    if (isWoken) this.waiting.add(roomId)
+    if (isWoken) this.keep(roomId, [])
     this.begin()
   }
 
@@ -147,14 +178,14 @@ export class Inbound {
     }
   }
 
-  private async work(roomId: string, place: { inbox?: RoomInbox; isWoken: boolean }): Promise<void> {
+  private async work(roomId: string, read: readonly ReadPdu[], place: Place): Promise<void> {
     const { db, stores, logger } = this.deps
     try {
       const name = await stores.names.find(roomId)
       if (name?.rules === undefined) return
       const renew = this.leaseOn(roomId)
       place.inbox = new RoomInbox(this.deps, name as KnownRoom, this.closing.signal, renew)
-      place.isWoken = false
+      place.inbox.wake(read)
       await place.inbox.run()
       await releaseLease(db, roomId, this.holder)
     } catch (cause) {

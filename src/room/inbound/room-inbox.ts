@@ -27,6 +27,7 @@ import { keysOfBatch, type KeysOf } from './keys-of-batch.js'
 import { isTooCostly, NotNow } from './not-now.js'
 import { isDropped, type Pdu } from './read-pdu.js'
 import { checkPdu, checkPolicy, readSignedPdu, receive, receiveAll, type Checked } from './receive-pdu.js'
+import type { ReadPdu } from './transaction.js'
 
 /** PDUs of a room in memory, and of those the ones loaded or handed over at once. */
 const MOST_IN_HAND = 600
@@ -43,8 +44,11 @@ export class RoomInbox {
   private readonly items = new Map<number, Item>()
   private readonly tasks = new Set<Promise<void>>()
   private isFilling = false
-  /** There may be rows that were not loaded. */
-  private hasMore = true
+  /** Staged by this process just now, and to be taken in the next round. */
+  private offered: ReadPdu[] = []
+  /** There may be rows that are neither in hand nor offered. */
+  private hasMore = false
+  private hasEnded = false
   private happened: (() => void) | undefined
   private hasHappened = false
 
@@ -56,16 +60,22 @@ export class RoomInbox {
     private readonly renew: () => Promise<boolean>,
   ) {}
 
-  /** Something was staged. */
-  wake(): void {
-    this.hasMore = true
+  /** Something was staged: `read`, or what has to be loaded. False: this inbox works no more. */
+  wake(read: readonly ReadPdu[]): boolean {
+    if (this.hasEnded) return false
+    const inHand = this.items.size + this.offered.length
+    // After others that were not loaded yet, it is loaded in its turn.
+    if (read.length === 0 || this.hasMore || inHand + read.length > MOST_IN_HAND) this.hasMore = true
+    else this.offered.push(...read)
     this.notice()
+    return true
   }
 
   /** Until nothing is due, or the lease is lost, or the process ends. What is under way is waited for. */
   async run(): Promise<void> {
     try {
       while (!this.closing.aborted && (await this.renew())) {
+        this.take(this.offered.splice(0))
         if (this.hasMore) await this.load()
         await this.handOver()
         // What ended while others were handed over may have made more ready.
@@ -73,6 +83,7 @@ export class RoomInbox {
         else if (!this.hasMore) return
       }
     } finally {
+      this.hasEnded = true
       await Promise.allSettled(this.tasks)
     }
   }
@@ -111,16 +122,23 @@ export class RoomInbox {
     const limit = Math.min(AT_ONCE, room)
     const rows = await duePdus(db, this.name.roomId, now(), { except: [...this.items.keys()], limit })
     this.hasMore = rows.length === limit
-    this.take(rows)
+    this.takeRows(rows)
   }
 
-  private take(rows: readonly StagedPdu[]): void {
-    const items: Item[] = []
+  private takeRows(rows: readonly StagedPdu[]): void {
+    const read: ReadPdu[] = []
     for (const row of rows) {
       const pdu = readSignedPdu(this.name.rules, this.name.roomId, row.text)
       if (isDropped(pdu)) this.start(() => this.drop(row, pdu.dropped, pdu.why))
-      else items.push({ row, pdu, station: 'checking' })
+      else read.push({ row, pdu })
     }
+    this.take(read)
+  }
+
+  private take(read: readonly ReadPdu[]): void {
+    const items: Item[] = read
+      .filter(({ row }) => !this.items.has(row.staged))
+      .map(({ row, pdu }) => ({ row, pdu, station: 'checking' }))
     for (const item of items) this.items.set(item.row.staged, item)
     const keys = keysOfBatch(
       this.deps.asking,
@@ -206,7 +224,7 @@ export class RoomInbox {
 
   private async waitFor(item: Item, parent: StagedPdu, nextAttemptTs: number): Promise<void> {
     if (nextAttemptTs <= this.deps.now()) {
-      if (!this.items.has(parent.staged)) this.take([parent])
+      if (!this.items.has(parent.staged)) this.takeRows([parent])
       return
     }
     this.items.delete(item.row.staged)

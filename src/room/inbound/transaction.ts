@@ -7,7 +7,7 @@ import { LRUCache } from 'lru-cache'
 import { ownString } from '../../protocol/json.js'
 import { heldEvents } from '../../store/held-events.js'
 import { joinedOfServer } from '../../store/memberships.js'
-import { stage, stagedCounts, type NewStagedPdu } from '../../store/staged-pdus.js'
+import { stage, stagedCounts, type StagedPdu } from '../../store/staged-pdus.js'
 import type { KnownRoom } from '../known-room.js'
 import type { InboundDeps } from './inbound-deps.js'
 import type { PduText } from './peers.js'
@@ -27,14 +27,26 @@ interface Judged {
   readonly text: PduText
 }
 
+/** Check 1 and, of check 2, what needs no keys, are behind it. */
+export interface ReadPdu {
+  readonly row: StagedPdu
+  readonly pdu: Pdu
+}
+
+export interface Taken {
+  readonly pdus: PduAnswers
+  /** By room id, what was staged; undefined where some of it was staged before. */
+  readonly staged: ReadonlyMap<string, readonly ReadPdu[] | undefined>
+}
+
 export class Transactions {
   /** Rooms in which users of ours are known to be joined, for a while. */
   private readonly joined = new LRUCache<number, true>({ max: 10_000, ttl: 60_000 })
 
   constructor(private readonly deps: InboundDeps) {}
 
-  /** Resolves when what is not decided is staged, with the rooms it is of. */
-  async take(origin: string, texts: readonly PduText[]): Promise<{ pdus: PduAnswers; roomIds: readonly string[] }> {
+  /** Resolves when what is not decided is staged. */
+  async take(origin: string, texts: readonly PduText[]): Promise<Taken> {
     const pdus: PduAnswers = Object.create(null) as PduAnswers
     const judged: Judged[] = []
     for (const text of texts) {
@@ -48,9 +60,18 @@ export class Transactions {
     const fresh = await this.unknown(judged)
     const { fitting, refused } = await this.fitting(origin, fresh)
     for (const { pdu } of refused) pdus[pdu.event.eventId] = { error: 'too many events of this room are waiting' }
-    await stage(this.deps.db, origin, fitting.map(stagedOf), this.deps.now())
     this.deps.counters.staged += fitting.length
-    return { pdus, roomIds: [...new Set(fitting.map(({ name }) => name.roomId))] }
+    return { pdus, staged: await this.stage(origin, fitting) }
+  }
+
+  private async stage(origin: string, fitting: readonly Judged[]): Promise<Map<string, ReadPdu[] | undefined>> {
+    const pdus = fitting.map(({ name, pdu, text }) => ({ roomId: name.roomId, eventId: pdu.event.eventId, text, pdu }))
+    const rows = await stage(this.deps.db, origin, pdus, this.deps.now())
+    const isNew = rows.length === pdus.length
+    const staged = new Map<string, ReadPdu[] | undefined>()
+    for (const { name } of fitting) staged.set(name.roomId, isNew ? [] : undefined)
+    for (const { pdu, ...row } of rows) staged.get(row.roomId)?.push({ row, pdu })
+    return staged
   }
 
   private async judge(
@@ -128,12 +149,6 @@ const eventIdIn = (pdu: Parameters<typeof ownString>[0]): string | undefined => 
   const eventId = ownString(pdu, 'event_id')
   return eventId !== undefined && eventId.length <= 255 ? eventId : undefined
 }
-
-const stagedOf = ({ name, pdu, text }: Judged): NewStagedPdu => ({
-  roomId: name.roomId,
-  eventId: pdu.event.eventId,
-  text,
-})
 
 function byRoom(judged: readonly Judged[]): Map<KnownRoom, Judged[]> {
   const rooms = new Map<KnownRoom, Judged[]>()
