@@ -260,9 +260,15 @@ describe('an update of a device list', () => {
     expect(await row(userId)).toMatchObject({ stream_id: 10, version: 0, retry_ts: null })
   })
 
-  it('of a user whom nobody asked for is nothing', async () => {
+  it('of a user whom nobody asked for is told to who shares a room with them, and not kept', async () => {
     const { userId } = await followed()
-    await update(userId, { device_id: 'B', stream_id: 11, prev_id: [10], keys: deviceKeys(userId, 'B') })
+    const stranger = '@stranger:two.example'
+    const since = await mia.syncToken()
+    for (const user of [stranger, userId])
+      await update(user, { device_id: 'B', stream_id: 11, prev_id: [10], keys: deviceKeys(user, 'B') })
+    const changed = await changedSince(since)
+    expect(changed).toContain(userId)
+    expect(changed).not.toContain(stranger)
     expect(await row(userId)).toBeUndefined()
   })
 })

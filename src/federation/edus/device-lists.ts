@@ -1,11 +1,21 @@
+import type { Transaction } from 'kysely'
 import { crossSigningKeyText, deviceKeysText, isDeviceId } from '../../protocol/device-keys.js'
 import { own, type Json, type JsonObject } from '../../protocol/json.js'
-import { applySigningKeys, applyUpdate, type Applied, type DeviceUpdate } from '../../store/remote-devices.js'
+import { noteDeviceListChange } from '../../store/device-lists.js'
+import {
+  applySigningKeys,
+  applyUpdate,
+  sharingRooms,
+  type Applied,
+  type DeviceUpdate,
+} from '../../store/remote-devices.js'
+import type { Tables } from '../../store/tables.js'
 import { displayName, isStreamId } from '../remote-keys.js'
 import { userOf, type Edu, type EduDeps } from './edu.js'
 
 /**
- * A device of a user of another server changed. Lists that nobody here follows are not changed: no client has them.
+ * A device of a user of another server changed. A list that nobody here follows is not kept for it; that it changed is
+ * told all the same to who shares a room with the user.
  * https://spec.matrix.org/v1.19/server-server-api/#device-management
  */
 export async function takeDeviceListUpdate(deps: EduDeps, { origin, content, counters }: Edu): Promise<void> {
@@ -13,8 +23,7 @@ export async function takeDeviceListUpdate(deps: EduDeps, { origin, content, cou
   if (userId === undefined) return counters.countDropped('other server')
   const update = readUpdate(userId, content)
   if (update === undefined) return counters.countDropped('format')
-  const applied = await deps.db.transaction().execute((trx) => applyUpdate(trx, update, deps.now()))
-  await told(deps, userId, applied)
+  await take(deps, userId, (trx) => applyUpdate(trx, update, deps.now()))
 }
 
 function readUpdate(userId: string, content: JsonObject): DeviceUpdate | undefined {
@@ -49,11 +58,21 @@ export async function takeSigningKeyUpdate(deps: EduDeps, { origin, content, cou
     (master !== undefined && masterKey === undefined) || (selfSigning !== undefined && selfSigningKey === undefined)
   if (isMalformed) return counters.countDropped('format')
   const update = { userId, masterKey, selfSigningKey }
-  const applied = await deps.db.transaction().execute((trx) => applySigningKeys(trx, update, deps.now()))
-  await told(deps, userId, applied)
+  await take(deps, userId, (trx) => applySigningKeys(trx, update, deps.now()))
 }
 
 /** Clients hear of a stale list when it was had. */
-async function told({ deviceLists }: EduDeps, userId: string, applied: Applied): Promise<void> {
-  if (applied === 'changed') await deviceLists.changed(userId)
+async function take(
+  { db, deviceLists, serverName, now }: EduDeps,
+  userId: string,
+  apply: (trx: Transaction<Tables>) => Promise<Applied>,
+): Promise<void> {
+  const isNews = await db.transaction().execute(async (trx) => {
+    const applied = await apply(trx)
+    if (applied !== 'not followed') return applied === 'changed'
+    if (!(await sharingRooms(trx, serverName, [userId])).has(userId)) return false
+    await noteDeviceListChange(trx, userId, now())
+    return true
+  })
+  if (isNews) await deviceLists.changed(userId)
 }
