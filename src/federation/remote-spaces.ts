@@ -1,5 +1,6 @@
 /**
- * Rooms and spaces that other servers know, asked of them and remembered for some minutes: also that they tell nothing.
+ * Rooms and spaces that other servers know, asked of them and remembered for some minutes: also that they fail. A
+ * refusal is not: who refuses may have yet to hear of our users in a room that lets them in.
  * Remembered is what a server said of the one room it was asked for. What it says of the children counts within this
  * space alone: any server can say anything of rooms that it is not in.
  */
@@ -60,34 +61,29 @@ export class AskedSpaces implements RemoteSpaces {
           this.remembered.set(key, { told })
           return told
         })
+        .catch((cause: unknown) => {
+          if (!(cause instanceof MatrixError)) throw cause
+          if (cause.status !== 403 && cause.status !== 404) this.remembered.set(key, { told: undefined })
+          return undefined
+        })
         .finally(() => this.asking.delete(key))
       this.asking.set(key, asking)
     }
     return asking
   }
 
-  /** Not with a client's signal: others may wait for the same. */
+  /** Not with a client's signal: others may wait for the same. @throws MatrixError */
   private async askOne(server: string, roomId: string): Promise<ToldRoom | undefined> {
     const path = `/_matrix/federation/v1/hierarchy/${encodeURIComponent(roomId)}?suggested_only=false`
-    try {
-      const answer = await objectFrom(this.remote, server, {
-        method: 'GET',
-        path,
-        timeout: TIMEOUT,
-        maxBytes: MAX_BYTES,
-      })
-      const room = readRoomPreview(own(answer, 'room'))
-      if (room?.room_id !== roomId) return undefined
-      const childrenState = readChildren(own(answer, 'room'))
-      const children = listOf(own(answer, 'children')).flatMap((child) => readRoomPreview(child) ?? [])
-      return {
-        room: { ...room, children_state: childrenState },
-        children: new Map(children.map((child) => [child.room_id, child])),
-        inaccessible: new Set(roomIds(own(answer, 'inaccessible_children')).slice(0, MAX_CHILDREN)),
-      }
-    } catch (cause) {
-      if (cause instanceof MatrixError) return undefined
-      throw cause
+    const answer = await objectFrom(this.remote, server, { method: 'GET', path, timeout: TIMEOUT, maxBytes: MAX_BYTES })
+    const room = readRoomPreview(own(answer, 'room'))
+    if (room?.room_id !== roomId) return undefined
+    const childrenState = readChildren(own(answer, 'room'))
+    const children = listOf(own(answer, 'children')).flatMap((child) => readRoomPreview(child) ?? [])
+    return {
+      room: { ...room, children_state: childrenState },
+      children: new Map(children.map((child) => [child.room_id, child])),
+      inaccessible: new Set(roomIds(own(answer, 'inaccessible_children')).slice(0, MAX_CHILDREN)),
     }
   }
 }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals'
 import { AskedSpaces } from '../../src/federation/remote-spaces.js'
+import { RemoteError } from '../../src/federation/remote.js'
 import { ScriptedRemote } from '../support/scripted-remote.js'
 
 const { signal } = new AbortController()
@@ -8,7 +9,7 @@ const told = (roomId: string, more: object = {}) => ({
 })
 
 describe('a room that other servers are asked for', () => {
-  it('is asked for once by all who want it at the same time, and remembered also when nothing was told', async () => {
+  it('is asked for once by all who want it at the same time, and remembered also when nobody answered', async () => {
     const remote = new ScriptedRemote()
     const spaces = new AskedSpaces(remote, 'hearth.test')
     remote.script = async () => told('!a:far.test')
@@ -19,6 +20,17 @@ describe('a room that other servers are asked for', () => {
     remote.script = () => undefined
     for (let time = 0; time < 2; time++) expect(await spaces.ask('!b:far.test', ['far.test'], signal)).toBeUndefined()
     expect(remote.asked).toHaveLength(2)
+  })
+
+  it('is asked for anew where it was refused: the server may have heard of our users meanwhile', async () => {
+    const remote = new ScriptedRemote()
+    const spaces = new AskedSpaces(remote, 'hearth.test')
+    remote.script = async () => {
+      throw new RemoteError('far.test', 404, 'M_NOT_FOUND', 'no', {})
+    }
+    expect(await spaces.ask('!a:far.test', ['far.test'], signal)).toBeUndefined()
+    remote.script = async () => told('!a:far.test')
+    expect((await spaces.ask('!a:far.test', ['far.test'], signal))?.room.room_id).toBe('!a:far.test')
   })
 
   it('is remembered by the server that told it: nobody else speaks for it', async () => {
