@@ -58,17 +58,27 @@ export class StatesForServers {
     })
   }
 
-  /** `auth_chain`: of an event. @throws MatrixError 404 */
+  /** `auth_chain`: of an event, with the create event also where it is named by the room id alone. @throws MatrixError 404 */
   authChain(name: KnownRoom, server: string, eventId: string): Promise<Buffer> {
     return this.turns.run(server, async () => {
       const event = await eventIn(this.deps, name, eventId)
-      const chain = await this.chainOf(name, [event.number], MOST.texts)
+      const chain = [
+        ...(await this.impliedCreate(name, event)),
+        ...(await this.chainOf(name, [event.number], MOST.texts)),
+      ]
       const answer = new JsonPieces()
       answer.add('{"auth_chain":')
       await answer.addArray((await this.textsFor(name, server, event))(chain))
       answer.add('}')
       return answer.bytes()
     })
+  }
+
+  /** Since version 12 it authorises every event without being named. Synapse and those who ask for a chain count it in. */
+  private async impliedCreate({ room, roomId, rules }: KnownRoom, event: StoredEvent): Promise<EventNumber[]> {
+    if (!rules.roomIdIsCreateHash) return []
+    const create = await this.deps.stores.events.byId(room, `$${roomId.slice(1)}`)
+    return create === undefined || create.number === event.number ? [] : [create.number]
   }
 
   private async stateBefore(name: KnownRoom, { stateBefore }: StoredEvent, most: number) {

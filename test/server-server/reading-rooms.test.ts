@@ -190,6 +190,16 @@ describe('the auth chain of an event', () => {
     const { body } = await ask(one, 'event_auth', room, kick)
     expect(sorted(body.auth_chain)).toEqual(sorted(pdus(chainOf(room, [kick]))))
   })
+
+  it('has the create event also where no event names it', async () => {
+    const room = newRoom('12')
+    const topic = room.topic(alice, 'tea')
+    await holdRoom(engine, room)
+    const [create] = room.events
+    const { body } = await ask(one, 'event_auth', room, topic)
+    expect(sorted(body.auth_chain)).toEqual(sorted(pdus([create!, ...chainOf(room, [topic])])))
+    expect((await ask(one, 'event_auth', room, create!)).body.auth_chain).toEqual([])
+  })
 })
 
 describe('history', () => {
