@@ -26,6 +26,7 @@ import { routes as serverRoutes } from './server-server/routes.js'
 import type { ServerServices } from './server-server/services.js'
 import type { ServerIdentity } from './server-identity.js'
 import type { Database } from './store/database.js'
+import { Presences } from './sync/presence.js'
 import { Sync } from './sync/sync.js'
 import { Typing } from './sync/typing.js'
 import { startCleanUp } from './workers/clean-up.js'
@@ -78,8 +79,9 @@ export async function assemble(parts: Parts): Promise<Assembled> {
   const { registrationSharedSecret } = secrets
 
   const typing = new Typing()
-  const sync = new Sync({ db, ...engine, typing, epoch: identity.record.logEpoch })
-  const federation = assembleFederation({ ...parts, db, engine, typing, deviceLists, remote: parts.remote })
+  const presences = config.presence === 'off' ? undefined : new Presences()
+  const sync = new Sync({ db, ...engine, typing, presences, epoch: identity.record.logEpoch })
+  const federation = assembleFederation({ ...parts, db, engine, typing, presences, deviceLists, remote: parts.remote })
   const { remote } = federation
   const worker = { db, logger: log, now: Date.now }
   const remoteDevices = new RemoteDevices({
@@ -101,12 +103,13 @@ export async function assemble(parts: Parts): Promise<Assembled> {
     spaces: new SpaceHierarchy({ ...engine, remote: new AskedSpaces(remote, config.serverName) }),
     remoteQueries: federation.queries,
     memberships: federation.memberships,
+    identityServers: federation.identityServers,
     backfill: federation.backfill,
     remoteDevices,
-    identityServers: federation.identityServers,
     outgoingEdus: federation.outgoingEdus,
     sync,
     typing,
+    presences,
     accounts,
     deviceLists,
     profileChanges,

@@ -31,6 +31,7 @@ export interface Config {
   readonly dataDir: string
   readonly signingKeyFile: string
   readonly registration: Registration
+  readonly presence: PresenceMode
   readonly cacheMb: number
   readonly outbound: {
     readonly trustedCaFile: string | undefined
@@ -47,6 +48,9 @@ export interface ListenAddress {
 }
 
 export type Registration = 'closed' | 'token' | 'open'
+
+/** Whether it is kept at all, and whether other servers are told of our users. */
+export type PresenceMode = 'off' | 'local' | 'federated'
 
 /** Kept apart from `Config` so that showing or logging that one is harmless; shows itself as nothing. */
 export class Secrets {
@@ -104,6 +108,7 @@ const variables = [
   'SIGNING_KEY_FILE',
   'REGISTRATION',
   'REGISTRATION_SHARED_SECRET',
+  'PRESENCE',
   'RATE_LIMITS',
   'TRUSTED_CA_FILE',
   'OUTBOUND_ALLOW',
@@ -173,6 +178,7 @@ function readAll(read: Reader, terminal: boolean): Omit<Config, 'database'> {
     dataDir: dataDir ?? '',
     signingKeyFile: signingKeyFile ?? '',
     registration: read.get('REGISTRATION', oneOf('closed', 'token', 'open'), 'closed') ?? 'closed',
+    presence: read.get('PRESENCE', oneOf('off', 'local', 'federated'), 'local') ?? 'local',
     cacheMb: read.get('CACHE_MB', parseCacheMb, '256') ?? 0,
     outbound: { trustedCaFile, allow: read.get('OUTBOUND_ALLOW', parseAllow) ?? [] },
     log: {

@@ -45,6 +45,7 @@ describe('configuration', () => {
       dataDir: join(folder, 'data'),
       signingKeyFile: join(folder, 'data', 'signing.key'),
       registration: 'closed',
+      presence: 'local',
       cacheMb: 256,
       outbound: { trustedCaFile: undefined, allow: [] },
       log: { level: 'info', format: 'json' },
@@ -173,7 +174,7 @@ describe('.env.example', () => {
     const shown = [...manual.matchAll(/^#([A-Z_]+)=(.*)$/gm)].map(([, name = '', value = '']) => [name, value] as const)
     const names = shown.map(([name]) => name)
     expect(read({}, names.map((name) => `${name}=`).join('\n')).warnings).toEqual([])
-    expect(names).toHaveLength(18)
+    expect(names).toHaveLength(19)
     const defaults = Object.fromEntries(shown.filter(([name]) => !name.startsWith('TLS_')))
     expect(read(defaults).config).toEqual(read({}).config)
   })

@@ -12,6 +12,7 @@ import { uploadKeys } from './end-to-end-encryption/upload-keys.js'
 import { requestOpenIdToken } from './openid/request-open-id-token.js'
 import { home } from './pages/home.js'
 import { getSetup, postSetup } from './pages/setup.js'
+import { getPresence, setPresence } from './presence/presence-status.js'
 import {
   getPushRule,
   getPushRuleActions,
@@ -120,6 +121,9 @@ export const routes: readonly Endpoint<Services>[] = [
   postReceipt,
   setReadMarker,
   setTyping,
+  // Presence
+  setPresence,
+  getPresence,
   // End-to-end encryption
   uploadKeys,
   queryKeys,

@@ -19,6 +19,7 @@ import type { LogWriter } from '../store/log-writer.js'
 import type { Stores } from '../store/stores.js'
 import type { Log } from '../store/log.js'
 import type { Tables } from '../store/tables.js'
+import type { Presences } from '../sync/presence.js'
 import type { Sync } from '../sync/sync.js'
 import type { Typing } from '../sync/typing.js'
 
@@ -37,11 +38,13 @@ export interface Services {
   readonly backfill?: Backfill | undefined
   readonly remoteQueries: RemoteQueries
   readonly memberships: RemoteMemberships
-  readonly remoteDevices: RemoteDevices
   readonly identityServers: Pick<IdentityServers, 'isValid' | 'lookUp' | 'keepInvite'>
+  readonly remoteDevices: RemoteDevices
   readonly outgoingEdus: Pick<OutgoingEdus, 'wake'>
   readonly sync: Sync
   readonly typing: Typing
+  /** Undefined with PRESENCE=off. */
+  readonly presences?: Presences | undefined
   readonly profileChanges: ProfileChanges
   readonly deviceLists: DeviceLists
   readonly accounts: Accounts

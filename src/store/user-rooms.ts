@@ -81,6 +81,18 @@ export async function joinedToAny(
   return new Set(rows.map((row) => row.user_id))
 }
 
+/** Whether both are joined to some room. */
+export async function sharesRoomWith(db: Kysely<LogTables>, userId: string, other: string): Promise<boolean> {
+  const { rows } = await sql<{ shares: boolean }>`
+    select exists (
+      select from membership mine join membership theirs using (room)
+      where mine.user_id = ${userId} and mine.membership = 'join'
+        and theirs.user_id = ${other} and theirs.membership = 'join'
+    ) as shares
+  `.execute(db)
+  return rows[0]!.shares
+}
+
 /** Users whose devices changed with after < position <= upTo. */
 export async function deviceListChanges(db: Kysely<LogTables>, after: Position, upTo: Position): Promise<string[]> {
   const rows = await db

@@ -15,6 +15,7 @@ import { readDeviceLists } from './device-lists.js'
 import { accountDataTexts } from './ephemeral.js'
 import type { JoinedRooms } from './joined-rooms.js'
 import type { Plan, RoomTask } from './plan.js'
+import type { News } from './presence-news.js'
 import { eventsText, type KnownRoom, type Reading } from './reading.js'
 import { inputFromFacts, readRoom, type RoomInput, type RoomSection } from './room-section.js'
 import type { MemberChange } from './room-state.js'
@@ -50,6 +51,7 @@ export async function readAnswer(
   plan: Plan,
   toDeviceSince: Position,
   typing: ReadonlySet<RoomNumber>,
+  presence: News,
 ): Promise<AnswerParts> {
   const names = await namesOf(reading, plan)
   const accountData = await accountDataOf(reading, plan)
@@ -75,13 +77,15 @@ export async function readAnswer(
     ['leave', sections.leave],
   ])
   if (rooms !== undefined) parts.push(`"rooms":${rooms}`)
+  if (presence.texts.length > 0) parts.push(`"presence":${eventsText(presence.texts)}`)
   if (globals.length > 0) parts.push(`"account_data":${eventsText(globals)}`)
   if (messages.length > 0) parts.push(`"to_device":${eventsText(messages.map(messageText))}`)
   const hasLists = lists.changed.length + lists.left.length > 0
   if (hasLists) parts.push(`"device_lists":${JSON.stringify(lists)}`)
+  const hasPresence = presence.isNews && presence.texts.length > 0
   return {
     text: parts.join(','),
-    isEmpty: rooms === undefined && globals.length === 0 && messages.length === 0 && !hasLists,
+    isEmpty: rooms === undefined && globals.length === 0 && messages.length === 0 && !hasLists && !hasPresence,
     messagesUpTo: messages.length < MAX_MESSAGES ? plan.now : messages.at(-1)!.position,
   }
 }

@@ -4,10 +4,9 @@
  *
  * A user too many costs a client a query, a user too few makes messages that cannot be read: in doubt they are named.
  */
-import type { RoomNumber } from '../protocol/numbers.js'
 import { membersOf } from '../store/memberships.js'
 import { deviceListChanges, joinedToAny } from '../store/user-rooms.js'
-import type { JoinedRooms } from './joined-rooms.js'
+import { meet, type JoinedRooms } from './joined-rooms.js'
 import type { Plan, RoomTask } from './plan.js'
 import type { Reading } from './reading.js'
 import type { MemberChange } from './room-state.js'
@@ -60,12 +59,6 @@ async function sharing({ stores, view, requester }: Reading, joined: JoinedRooms
     users.map(async (user) => user === requester.userId || meet(await joined.of(user), view.joined)),
   )
   return users.filter((_user, i) => shares[i])
-}
-
-function meet(left: ReadonlySet<RoomNumber>, right: ReadonlySet<RoomNumber>): boolean {
-  const [small, large] = left.size < right.size ? [left, right] : [right, left]
-  for (const room of small) if (large.has(room)) return true
-  return false
 }
 
 /** Of a room that was left, who was there before: who came after it is nobody's business any more. */

@@ -56,6 +56,12 @@ export class JoinedRooms {
   }
 }
 
+export function meet(left: ReadonlySet<RoomNumber>, right: ReadonlySet<RoomNumber>): boolean {
+  const [small, large] = left.size < right.size ? [left, right] : [right, left]
+  for (const room of small) if (large.has(room)) return true
+  return false
+}
+
 function apply(rooms: Set<RoomNumber>, { room, membership }: Extract<Fact, { kind: 'membership' }>): void {
   if (membership === 'join') rooms.add(room)
   else rooms.delete(room)

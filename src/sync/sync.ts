@@ -26,7 +26,9 @@ import { deleteMessages } from '../store/to-device-inbox.js'
 import { forgottenRooms } from '../store/user-rooms.js'
 import { readAnswer, type AnswerDeps } from './answer.js'
 import { JoinedRooms } from './joined-rooms.js'
-import { planOf } from './plan.js'
+import { planOf, type Plan } from './plan.js'
+import type { Presences, PresenceState } from './presence.js'
+import { noNews, PresenceNews } from './presence-news.js'
 import type { Reading } from './reading.js'
 import { RoomSummaries } from './room-summaries.js'
 import { Spacing } from './spacing.js'
@@ -43,6 +45,8 @@ export interface SyncDeps {
   readonly gate: Gate
   readonly writer: Pick<LogWriter, 'reach'>
   readonly typing: Typing
+  /** undefined: there is none. */
+  readonly presences?: Presences | undefined
   /** Of the log (`server.log_epoch`): tokens of another one are not understood. */
   readonly epoch: string
 }
@@ -55,6 +59,8 @@ export interface SyncRequest {
   readonly filter?: string | undefined
   readonly fullState?: boolean | undefined
   readonly stateAfter?: Reading['stateAfter'] | undefined
+  /** What the client says of its user. */
+  readonly setPresence?: PresenceState | undefined
 }
 
 /** Aborted when the client goes away, and when the server begins to stop. */
@@ -68,6 +74,7 @@ const MAX_TIMEOUT = 90_000
 
 export class Sync {
   private readonly views: Views
+  private readonly presenceNews: PresenceNews | undefined
   private readonly answers: AnswerDeps
   private readonly keyKinds: StateKeyKinds
   private readonly epoch: string
@@ -78,11 +85,17 @@ export class Sync {
   private stopped = false
 
   constructor(private readonly deps: SyncDeps) {
-    const { stores, log, rooms, typing, db } = deps
+    const { stores, log, rooms, typing, db, presences } = deps
     this.epoch = deps.epoch.replace(/[^0-9a-zA-Z]/g, '').slice(0, 8) || '0'
     const joined = new JoinedRooms(stores, log)
     const summaries = new RoomSummaries(stores, rooms)
     this.views = new Views({ stores, log, typing, joined, summaries })
+    if (presences !== undefined) {
+      const news = new PresenceNews(presences, typing.order, joined, this.views)
+      log.subscribe((facts, origin) => news.follow(facts, origin))
+      typing.watch((_room, userId, isTyping) => isTyping && presences.active(userId))
+      this.presenceNews = news
+    }
     this.keyKinds = new StateKeyKinds(stores.db)
     this.answers = { views: this.views, summaries, joined, typing, keyCounts: (device) => keyCounts(db, device) }
   }
@@ -93,6 +106,7 @@ export class Sync {
     this.views.wakeAll()
     this.views.close()
     this.deps.typing.close()
+    this.deps.presences?.close()
   }
 
   /**
@@ -103,6 +117,7 @@ export class Sync {
     const since = request.since === undefined ? undefined : await this.understood(parseSyncToken(request.since))
     const filter = await this.filter(requester.userId, request.filter)
     this.listenTo(signals.shuttingDown)
+    this.deps.presences?.syncing(requester.userId, requester.device, request.setPresence, request.timeout ?? 0)
     // No function of its own that awaits: a waiting poll pays for each of them with half a kilobyte.
     return this.views.using(requester.userId, (view) => {
       const poll = { requester, view, filter, request, signals }
@@ -163,7 +178,7 @@ export class Sync {
     const forgotten = await this.prepare(poll, since)
     const position = since?.position
     const typingNow = since === undefined ? typing.changedSince('', 0) : typing.changedSince(since.process, since.count)
-    const count = typing.count
+    const { process, count } = typing.order
     const fullState = request.fullState === true
     const plan = planOf(view, log, { since: position, fullState, filter, typing: typingNow, forgotten })
     const reading: Reading = {
@@ -179,17 +194,20 @@ export class Sync {
       fullState,
       stateAfter: request.stateAfter ?? [],
     }
+    const presence = this.presenceNews?.of(view, filter.presence, since, metIn(plan)) ?? noNews
     const messagesSince = since?.messages ?? position ?? (0 as Position)
-    const parts = await readAnswer(this.answers, reading, plan, messagesSince, typingNow)
+    const parts = await readAnswer(this.answers, reading, plan, messagesSince, typingNow, presence)
     const next: SyncToken = {
       position: plan.now,
       epoch: this.epoch,
-      process: typing.process,
+      process,
       count,
       messages: parts.messagesUpTo < plan.now ? parts.messagesUpTo : undefined,
     }
     const body = `{"next_batch":${JSON.stringify(formatSyncToken(next))},${parts.text}}`
-    return { body, isEmpty: parts.isEmpty, next }
+    // What goes along only, and was not told, is still to be told.
+    const isUntold = presence.texts.length > 0 && !presence.isNews && since !== undefined
+    return { body, isEmpty: parts.isEmpty, next: isUntold ? { ...next, ...ephemeralOf(since) } : next }
   }
 
   /** What a plan needs to be at hand. Resolves with the rooms that are not to be shown as left. */
@@ -269,6 +287,11 @@ function answered({ requester, view }: Poll, { body }: Answer): string {
 }
 
 const none: ReadonlySet<RoomNumber> = new Set()
+
+const ephemeralOf = ({ process, count }: SyncToken): Pick<SyncToken, 'process' | 'count'> => ({ process, count })
+
+const metIn = ({ rooms }: Plan): RoomNumber[] =>
+  rooms.filter(({ isNew, section }) => isNew && section === 'join').map(({ room }) => room)
 
 function parsed(text: string): Filter {
   try {

@@ -4,9 +4,9 @@
  * known, gets all that is known.
  * https://spec.matrix.org/v1.19/client-server-api/#typing-notifications
  */
-import { randomBytes } from 'node:crypto'
 import type { RoomNumber } from '../protocol/numbers.js'
 import type { Fact } from '../store/facts.js'
+import { EphemeralOrder } from './ephemeral-order.js'
 
 /** Clients ask for 30 seconds; longer ones are cut, so that somebody whose client died does not type for ever. */
 const MAX_TIMEOUT = 120_000
@@ -19,10 +19,6 @@ interface Change {
 }
 
 export class Typing {
-  /** Names this process and its start. */
-  readonly process = randomBytes(6).toString('hex')
-  /** The number of the newest change. */
-  count = 0
   /** Users by room, with when they stop, in ms. */
   private readonly rooms = new Map<RoomNumber, Map<string, number>>()
   private changes: Change[] = []
@@ -32,7 +28,10 @@ export class Typing {
   private readonly listeners: ((room: RoomNumber) => void)[] = []
   private readonly watchers: ((room: RoomNumber, user: string, isTyping: boolean) => void)[] = []
 
-  constructor(private readonly now: () => number = Date.now) {}
+  constructor(
+    private readonly now: () => number = Date.now,
+    readonly order = new EphemeralOrder(),
+  ) {}
 
   subscribe(listener: (room: RoomNumber) => void): void {
     this.listeners.push(listener)
@@ -75,8 +74,9 @@ export class Typing {
 
   /** Rooms whose set changed after what a token says; all in which somebody types when the token says nothing to us. */
   changedSince(process: string, count: number): ReadonlySet<RoomNumber> {
-    if (process !== this.process || count < this.forgotten || count > this.count) return new Set(this.rooms.keys())
-    if (count === this.count) return nothing
+    const { order } = this
+    if (process !== order.process || count < this.forgotten || count > order.count) return new Set(this.rooms.keys())
+    if (count === order.count) return nothing
     const rooms = new Set<RoomNumber>()
     for (let i = this.changes.length - 1; i >= 0 && this.changes[i]!.count > count; i--)
       rooms.add(this.changes[i]!.room)
@@ -97,7 +97,7 @@ export class Typing {
   }
 
   private changed(room: RoomNumber): void {
-    this.changes.push({ count: ++this.count, room })
+    this.changes.push({ count: this.order.next(), room })
     if (this.changes.length > MAX_CHANGES) {
       const dropped = this.changes.splice(0, MAX_CHANGES / 2)
       this.forgotten = dropped.at(-1)!.count

@@ -12,6 +12,7 @@ import type { AccountDataFact, EventFact, Membership, MembershipFact, ReceiptFac
 import type { MembershipInterval } from '../store/memberships.js'
 import type { StoredEvent } from '../store/stored-event.js'
 import { markAt } from '../store/unread.js'
+import { PresenceInbox } from './presence-inbox.js'
 import { SentMembers } from './sent-members.js'
 import { UnreadCounts } from './unread-counts.js'
 import type { Waiter } from './waiter.js'
@@ -60,11 +61,15 @@ export class UserView {
   readonly inboxes = new Map<DeviceNumber, { deleted: Position; newest: Position }>()
   /** Members that lazy-loading clients have been sent. */
   readonly sentMembers = new SentMembers()
+  readonly presence: PresenceInbox
 
   constructor(
     readonly userId: string,
     position: Position,
+    /** The number of the newest ephemeral change. */
+    count: number,
   ) {
+    this.presence = new PresenceInbox(count)
     this.historyFrom = position
     this.touchedFrom = position
   }
@@ -94,6 +99,11 @@ export class UserView {
 
   wake(): void {
     for (const waiter of this.waiters) waiter.wake('news')
+  }
+
+  /** There is something that it is not woken for. */
+  note(): void {
+    for (const waiter of this.waiters) waiter.note()
   }
 
   // What happened. Facts may come twice when the view has just been read; the second time changes nothing.

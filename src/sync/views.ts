@@ -44,6 +44,19 @@ export class Views {
     this.unsubscribe()
   }
 
+  get size(): number {
+    return this.views.size
+  }
+
+  all(): Iterable<UserView> {
+    return this.views.values()
+  }
+
+  /** Those of users who are joined to the room. */
+  in(room: RoomNumber): ReadonlySet<UserView> | undefined {
+    return this.byRoom.get(room)
+  }
+
   /** The view of a user, for the time the task takes. */
   async using<T>(userId: string, task: (view: UserView) => Promise<T>): Promise<T> {
     let view = await this.get(userId)
@@ -76,10 +89,10 @@ export class Views {
 
   /** Reads the user as of a position, and takes what came after it from the log. */
   private async load(userId: string): Promise<UserView> {
-    const { stores, log } = this.deps
+    const { stores, log, typing } = this.deps
     for (;;) {
       const position = log.published
-      const view = new UserView(userId, position)
+      const view = new UserView(userId, position, typing.order.count)
       const [memberships, unread, ignored, invitePermission] = await Promise.all([
         membershipsAt(stores.db, userId, position),
         unreadOf(stores, userId),

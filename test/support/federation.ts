@@ -72,6 +72,7 @@ async function startOne(files: Files, options: FederationOptions): Promise<Feder
       SERVER_NAME: name,
       REGISTRATION: 'open',
       RATE_LIMITS: 'off',
+      PRESENCE: 'off',
       TRUSTED_CA_FILE: files.ca,
       OUTBOUND_ALLOW: 'all',
       ...options.environment,

@@ -40,7 +40,7 @@ export interface TestHomeserverOptions {
 export async function startTestHomeserver(options: TestHomeserverOptions = {}): Promise<TestHomeserver> {
   const database = options.database ?? (await testDatabase())
   const { config, secrets } = readConfig(
-    { SERVER_NAME: testServer.name, REGISTRATION: 'open', RATE_LIMITS: 'off', ...options.environment },
+    { SERVER_NAME: testServer.name, REGISTRATION: 'open', RATE_LIMITS: 'off', PRESENCE: 'off', ...options.environment },
     { dotenv: '', folder: tmpdir(), terminal: false },
   )
   await recordServer(database.db, {

@@ -89,6 +89,7 @@ export class Installation {
       DATA_DIR: this.dataDir,
       REGISTRATION: 'open',
       RATE_LIMITS: 'off',
+      PRESENCE: 'off',
       LOG_FORMAT: 'json',
       ...environment,
     }

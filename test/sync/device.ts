@@ -2,6 +2,7 @@ import { silentLogger } from '../../src/logger.js'
 import type { Requester } from '../../src/accounts/requester.js'
 import type { DeviceNumber } from '../../src/protocol/numbers.js'
 import type { RoomEngine } from '../../src/room/open-rooms.js'
+import type { Presences } from '../../src/sync/presence.js'
 import { Sync, type SyncRequest } from '../../src/sync/sync.js'
 import { Typing } from '../../src/sync/typing.js'
 import type { TestDatabase } from '../support/postgres.js'
@@ -9,9 +10,13 @@ import { user } from '../support/rooms.js'
 
 export const epoch = '11111111-2222-3333-4444-555555555555'
 
-export function testSync({ db }: TestDatabase, engine: RoomEngine, options: { epoch?: string } = {}) {
+export function testSync(
+  { db }: TestDatabase,
+  engine: RoomEngine,
+  options: { epoch?: string; presences?: Presences } = {},
+) {
   const typing = new Typing()
-  const sync = new Sync({ db, ...engine, typing, epoch: options.epoch ?? epoch })
+  const sync = new Sync({ db, ...engine, typing, presences: options.presences, epoch: options.epoch ?? epoch })
   return { sync, typing }
 }
 
@@ -50,6 +55,20 @@ export class TestDevice {
     this.since = answer.next_batch
     return answer
   }
+}
+
+/** The statements the pool is given from now on, but for those between processes about new positions. */
+export function statementsOf({ pool }: TestDatabase): string[] {
+  const statements: string[] = []
+  pool.on('connect', (client) => {
+    const query = client.query.bind(client) as (...args: unknown[]) => never
+    client.query = (...args: unknown[]) => {
+      const text = typeof args[0] === 'string' ? args[0] : (args[0] as { text: string }).text
+      if (!/pg_notify|as newest|as listeners/.test(text)) statements.push(text)
+      return query(...args)
+    }
+  })
+  return statements
 }
 
 export const bodies = (room: Answer): string[] =>

@@ -5,7 +5,7 @@ import type { StoredEvent } from '../../src/store/stored-event.js'
 import { deviceListsSince } from '../../src/store/device-lists.js'
 import { testDatabase } from '../support/postgres.js'
 import { join, say, testRoom, testRooms, user } from '../support/rooms.js'
-import { bodies, testSync, TestDevice } from './device.js'
+import { bodies, statementsOf, testSync, TestDevice } from './device.js'
 
 const database = await testDatabase()
 const engine = await testRooms(database)
@@ -15,16 +15,7 @@ afterAll(async () => {
   await engine.close()
 })
 
-/** The statements the pool is given from now on, but for those between processes about new positions. */
-let statements: string[] = []
-database.pool.on('connect', (client) => {
-  const query = client.query.bind(client) as (...args: unknown[]) => never
-  client.query = (...args: unknown[]) => {
-    const text = typeof args[0] === 'string' ? args[0] : (args[0] as { text: string }).text
-    if (!/pg_notify|as newest/.test(text)) statements.push(text)
-    return query(...args)
-  }
-})
+const statements = statementsOf(database)
 
 let people = 0
 const someone = (name: string) => `${name}${people++}`
@@ -198,7 +189,7 @@ describe('a poll that waits', () => {
     await engine.rooms.send(room, { type: 'm.room.topic', stateKey: '', sender: alice, content: { topic: 'Tea' } })
     typing.set(room.room, alice, 10_000)
     await say(engine, room, alice, 'two')
-    statements = []
+    statements.length = 0
     const shown = (await device.next({ json: { room: { state: { lazy_load_members: true } } } })).rooms.join[
       room.roomId
     ]

@@ -27,8 +27,8 @@ export const sync = endpoint({
       ...(query.use_state_after === true ? (['state_after'] as const) : []),
       ...(query['org.matrix.msc4222.use_state_after'] === true ? (['org.matrix.msc4222.state_after'] as const) : []),
     ]
-    const { filter, since, timeout, full_state: fullState } = query
-    const request = { filter, since: since === '' ? undefined : since, timeout, fullState, stateAfter }
+    const { filter, since, timeout, full_state: fullState, set_presence: setPresence } = query
+    const request = { filter, since: since === '' ? undefined : since, timeout, fullState, stateAfter, setPresence }
     return new Reply(200, await sync.sync(requester, request, { signal, shuttingDown }))
   },
 })

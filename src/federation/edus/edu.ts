@@ -9,6 +9,7 @@ import type { ServerAcls } from '../../room/server-acls.js'
 import type { LogWriter } from '../../store/log-writer.js'
 import type { Stores } from '../../store/stores.js'
 import type { Tables } from '../../store/tables.js'
+import type { Presences } from '../../sync/presence.js'
 import type { Typing } from '../../sync/typing.js'
 import type { EduCounters } from './counters.js'
 
@@ -19,6 +20,8 @@ export interface EduDeps {
   readonly acls: Pick<ServerAcls, 'allows'>
   readonly writer: Pick<LogWriter, 'write'>
   readonly typing: Pick<Typing, 'set'>
+  /** undefined: there is no presence here. */
+  readonly presences?: Pick<Presences, 'hear' | 'isKnown'> | undefined
   readonly deviceLists: Pick<DeviceLists, 'changed'>
   /** This server's name. */
   readonly serverName: string
@@ -35,7 +38,7 @@ export interface Edu {
   readonly origin: string
   readonly content: JsonObject
   /** What all EDUs of a transaction together may still cost. */
-  readonly left: { receipts: number; messageBytes: number }
+  readonly left: { receipts: number; messageBytes: number; presences: number }
   readonly counters: EduCounters
 }
 

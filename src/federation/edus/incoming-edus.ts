@@ -1,5 +1,5 @@
 /**
- * EDUs of other servers: typing, receipts, messages to devices, changes of devices and keys. What a server may say is
+ * EDUs of other servers: typing, receipts, presence, messages to devices, changes of devices and keys. What a server may say is
  * bound to its name: an EDU speaks of its users only. https://spec.matrix.org/v1.19/server-server-api/#edus
  *
  * Each EDU is alone: one that is malformed, forged or of no use is counted and left out, and so is one over which we
@@ -16,21 +16,22 @@ import { isUnavailable } from '../../store/unavailable.js'
 import { EduCounters } from './counters.js'
 import { takeDeviceListUpdate, takeSigningKeyUpdate } from './device-lists.js'
 import type { Edu, EduDeps, EduHandler } from './edu.js'
+import { takePresence } from './presence.js'
 import { takeReceiptEdu } from './receipts.js'
 import { takeToDevice } from './to-device.js'
 import { takeTyping } from './typing.js'
 
-/** `m.presence` is not among them: there is no presence here yet. */
 const handlers: ReadonlyMap<string, EduHandler> = new Map([
   ['m.typing', takeTyping],
   ['m.receipt', takeReceiptEdu],
+  ['m.presence', takePresence],
   ['m.direct_to_device', takeToDevice],
   ['m.device_list_update', takeDeviceListUpdate],
   ['m.signing_key_update', takeSigningKeyUpdate],
 ])
 
 /** Of one transaction. `messageBytes` counts each device's copy. */
-const MOST = { edus: 100, receipts: 2_000, messageBytes: 32 * 1024 * 1024 }
+const MOST = { edus: 100, receipts: 2_000, presences: 1_000, messageBytes: 32 * 1024 * 1024 }
 const AT_ONCE = 5
 
 interface Known {
@@ -60,11 +61,16 @@ export class IncomingEdus implements Edus {
 
   private known(edu: JsonObject): Known[] {
     const [type, content] = [ownString(edu, 'edu_type'), own(edu, 'content')]
-    const handler = type === undefined ? undefined : handlers.get(type)
+    const handler = this.handlerOf(type)
     if (type !== undefined && handler !== undefined && isObject(content)) return [{ type, content, handler }]
     if (type === undefined || !isObject(content)) this.counters.countDropped('format')
     else this.counters.countReceived('ignored')
     return []
+  }
+
+  private handlerOf(type: string | undefined): EduHandler | undefined {
+    if (type === undefined || (type === 'm.presence' && this.deps.presences === undefined)) return undefined
+    return handlers.get(type)
   }
 
   private async takeOne({ type, handler }: Known, edu: Edu): Promise<void> {

@@ -1,6 +1,6 @@
 /**
  * EDUs of local users on their way to other servers. To-device messages and changes of devices are rows before whoever
- * made them is answered; typing and receipts wait in memory (coalesced-edus.ts).
+ * made them is answered; typing, receipts and presence wait in memory (coalesced-edus.ts).
  */
 import type { Kysely } from 'kysely'
 import { canonicalJson } from '../../protocol/canonical-json.js'
@@ -16,6 +16,7 @@ import { putEdus, type OutboxEdu } from '../../store/federation-outbox.js'
 import { RoomServers, serversWith } from '../../store/room-servers.js'
 import type { RoomName } from '../../store/room-names.js'
 import type { Tables } from '../../store/tables.js'
+import type { Presence, Presences } from '../../sync/presence.js'
 import type { FederationSender } from './sender.js'
 
 export interface OutgoingEdusOptions {
@@ -50,6 +51,11 @@ export class OutgoingEdus {
   /** A local user begins, goes on, or ends typing. Others are passed over. */
   typing(room: RoomNumber, userId: string, isTyping: boolean): void {
     if (this.isOurs(userId)) this.inBackground(() => this.tellTyping(room, userId, isTyping))
+  }
+
+  /** Local users are there or not, or say something of it. Those who share a room hear of it with what is sent next. */
+  presence(presences: Pick<Presences, 'of'>, userIds: readonly string[]): void {
+    for (const userId of userIds) this.inBackground(() => this.tellPresence(userId, presences.of(userId)))
   }
 
   /** EDUs were put into the outbox for these. */
@@ -109,6 +115,13 @@ export class OutgoingEdus {
     const { name, servers = [] } = (await this.awakeIn(room)) ?? {}
     const receipt = { roomId: name?.roomId ?? '', userId: user, eventId, threadId, ts }
     for (const server of servers) this.options.sender.coalesced.receipt(server, receipt)
+  }
+
+  private async tellPresence(userId: string, presence: Presence): Promise<void> {
+    const { db, sender } = this.options
+    for (const server of await serversWith(db, userId)) {
+      if (!sender.isResting(server)) sender.coalesced.presence(server, userId, presence)
+    }
   }
 
   private async deviceListChanged(userId: string): Promise<void> {

@@ -1,0 +1,31 @@
+/** The presence of a user changed. */
+export interface PresenceChange {
+  readonly userId: string
+  /** In the order of what is ephemeral. */
+  readonly count: number
+}
+
+/** Changes that are kept: a client that was away for more is told by a look at everybody. */
+const MAX_CHANGES = 500
+
+/** Changes of others' presence that a user may hear of. */
+export class PresenceInbox {
+  private changes: PresenceChange[] = []
+
+  /** `from`: changes after this number are here. */
+  constructor(public from: number) {}
+
+  put(change: PresenceChange): void {
+    this.changes.push(change)
+    if (this.changes.length > MAX_CHANGES) this.from = this.changes.splice(0, MAX_CHANGES / 2).at(-1)!.count
+  }
+
+  /** Users whose presence changed after a number, which is not before `from`. */
+  since(count: number): string[] {
+    const users = new Set<string>()
+    for (let i = this.changes.length - 1; i >= 0 && this.changes[i]!.count > count; i--) {
+      users.add(this.changes[i]!.userId)
+    }
+    return [...users].reverse()
+  }
+}
