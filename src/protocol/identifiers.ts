@@ -10,6 +10,10 @@ export const MAX_ID_BYTES = 255
 export const fitsId = (text: string): boolean =>
   text.length * 3 <= MAX_ID_BYTES || (text.length <= MAX_ID_BYTES && Buffer.byteLength(text) <= MAX_ID_BYTES)
 
+/** Whether a text has at most 255 code points, each of up to four bytes. */
+export const fitsIdInCodePoints = (text: string): boolean =>
+  fitsId(text) || (text.length <= 2 * MAX_ID_BYTES && [...text].length <= MAX_ID_BYTES)
+
 /** The part after the first colon: the server that made the identifier. Undefined when there is no colon. */
 export function serverNameOf(id: string): string | undefined {
   const colon = id.indexOf(':')

@@ -3,6 +3,7 @@ import { eventIdOf, roomIdOf } from './event-id.js'
 import { numbersOf } from './hashes.js'
 import {
   fitsId,
+  fitsIdInCodePoints,
   isEventIdHash,
   isEventIdWithServer,
   isRoomIdHash,
@@ -69,11 +70,13 @@ function isRoomIdOf(rules: RoomVersionRules, pdu: JsonObject): boolean {
 }
 
 function problemOfFields(rules: RoomVersionRules, pdu: JsonObject): string | undefined {
+  const fits = rules.limitsInBytes ? fitsId : fitsIdInCodePoints
+  const limit = rules.limitsInBytes ? '255 bytes' : '255 code points'
   const type = own(pdu, 'type')
-  if (typeof type !== 'string' || !fitsId(type)) return 'type is not a string of at most 255 bytes'
+  if (typeof type !== 'string' || !fits(type)) return `type is not a string of at most ${limit}`
   const stateKey = own(pdu, 'state_key')
-  if (stateKey !== undefined && (typeof stateKey !== 'string' || !fitsId(stateKey))) {
-    return 'state_key is not a string of at most 255 bytes'
+  if (stateKey !== undefined && (typeof stateKey !== 'string' || !fits(stateKey))) {
+    return `state_key is not a string of at most ${limit}`
   }
   if (!isObject(own(pdu, 'content'))) return 'content is not an object'
   if (!isTimestamp(own(pdu, 'origin_server_ts'))) return 'origin_server_ts is not an integer of 64 bits'

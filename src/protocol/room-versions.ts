@@ -19,6 +19,11 @@ export interface RoomVersionRules {
    * refused, and `depth` may go up to 2^63 - 1.
    */
   readonly strictCanonicalJson: boolean
+  /**
+   * v11+: `type` and `state_key` have at most 255 bytes, as the specification says. Before, servers counted code points,
+   * and rooms have events that are longer: who drops one can take no state of the room any more. Ours are never longer.
+   */
+  readonly limitsInBytes: boolean
   /** v11+: `redacts` is a key of the content of `m.room.redaction`. Before, it is a key of the event. */
   readonly redactsInContent: boolean
 
@@ -89,6 +94,7 @@ const v1: RoomVersionRules = {
   eventReferenceFormat: 'id-and-hash',
   roomIdIsCreateHash: false,
   strictCanonicalJson: false,
+  limitsInBytes: false,
   redactsInContent: false,
   eventIdServerSigns: true,
   enforcesKeyValidity: false,
@@ -151,6 +157,7 @@ const v10: RoomVersionRules = { ...v9, version: '10', knockRestrictedJoins: true
 const v11: RoomVersionRules = {
   ...v10,
   version: '11',
+  limitsInBytes: true,
   redactsInContent: true,
   creatorInCreateContent: false,
   keepsOriginMembershipPrevState: false,

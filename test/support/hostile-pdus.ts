@@ -280,9 +280,14 @@ export const hostilePdus: readonly HostilePdu[] = [
   row('a time before all times', 'accepted', { change: with_({ origin_server_ts: -(2 ** 53) + 1 }) }),
   row('a time that is no integer of 64 bits', 'dropped', { change: with_({ origin_server_ts: 1e300 }) }),
   row('a type of 255 bytes', 'accepted', { draft: { type: 't'.repeat(255) } }),
-  row('a type of 256 bytes in 128 characters', 'dropped', { change: with_({ type: 'é'.repeat(128) }) }),
+  row('a type of 256 bytes in 128 characters', until(10, 'accepted', 'dropped'), { draft: { type: 'é'.repeat(128) } }),
+  row('a type of 256 characters', 'dropped', { change: with_({ type: 't'.repeat(256) }) }),
   row('a type with NUL', 'accepted', { draft: { type: 'a\0b' } }),
-  row('a state key of 256 bytes in 128 characters', 'dropped', { change: with_({ state_key: 'é'.repeat(128) }) }),
+  row('state with a key of 1,020 bytes in 255 characters', until(10, 'accepted', 'dropped'), {
+    sender: alice,
+    draft: { type: 'a', stateKey: '💥'.repeat(255) },
+  }),
+  row('a state key of 256 characters', 'dropped', { change: with_({ state_key: '💥'.repeat(256) }) }),
   row('state with NUL in type and key, from who may not', 'rejected', {
     draft: { type: 'a\0b', stateKey: '\0\ud83d\ude00' },
   }),
