@@ -1,17 +1,19 @@
 /**
  * The auth difference of states, without their full auth chains.
  *
- * The full auth chain Cᵢ of a state Sᵢ is the union of the auth chains of its events, and the difference is ∪Cᵢ − ∩Cᵢ. Let U
- * be the unconflicted entries, which all states have, and Vᵢ the conflicted events of Sᵢ: Cᵢ = chain(U) ∪ chain(Vᵢ). An
- * event of chain(U) is in all Cᵢ and so not in the difference. Any other event is in Cᵢ exactly if it is in chain(Vᵢ). So
- * the difference is what is in some chain(Vᵢ) and not in all, less chain(U):
+ * The full auth chain Cᵢ of a state Sᵢ is the union of its events and their auth chains (docs/decisions/0005-state-resolution.md
+ * says why its events), and the difference is ∪Cᵢ − ∩Cᵢ. Let U be the unconflicted entries, which all states have, and Vᵢ the
+ * conflicted events of Sᵢ, which are in the full conflicted set anyway. An event of U or chain(U) is in all Cᵢ and so not in
+ * the difference. Any other event, if not conflicted, is in Cᵢ exactly if it is in chain(Vᵢ). So the difference is what is in
+ * some chain(Vᵢ) and not in all, less chain(U) and U:
  *
  * 1. **Down from the conflicted events** (`candidates`): all Vᵢ are walked at once, with a bit for each i, from the greatest
  *    auth depth down. An event's auth depth is greater than that of everything in its chain, so when an event is taken, all
  *    that could reach it has been taken, and its bits are complete. When all that waits has all bits, whatever follows has
  *    them too, and the walk ends: it goes back to where the branches forked, not to the create event (as git finds merge
  *    bases).
- * 2. **Up from the candidates** (`reachedFrom`): a candidate that an entry of U reaches is removed. Starting from the
+ * 2. **Up from the candidates** (`reachedFrom`): a candidate that an entry of U reaches is removed, and then those that are
+ *    entries of U themselves. Starting from the
  *    conflicted events alone, without this step, gives a wrong answer where the branches agree on an event that stands on
  *    one of the candidates. An index of auth edges in reverse answers, and nearly always the first step finds an entry of U
  *    or nothing at all.

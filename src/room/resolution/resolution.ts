@@ -66,6 +66,7 @@ export class Resolution {
       rules.stateResolution === 'v1' ? new Set<EventNumber>() : await candidates(graph, perState, budget)
     if (authDifference.size > 0) {
       for (const number of await this.reachedAmong(authDifference, states[0]!, differing)) authDifference.delete(number)
+      for (const number of await this.inAllAmong(authDifference, states[0]!, differing)) authDifference.delete(number)
     }
     const subgraph =
       rules.stateResolution === 'v2.1' ? await conflictedSubgraph(graph, conflicted, budget) : new Set<EventNumber>()
@@ -94,6 +95,19 @@ export class Resolution {
     const reached = await reachedFrom(graph, unknown, entriesAmong, budget)
     earlier.remember(view, state, differing, new Set([...found].filter((number) => !reached.has(number))))
     return reached
+  }
+
+  private async inAllAmong(
+    found: ReadonlySet<EventNumber>,
+    state: StateReference,
+    differing: Conflicts,
+  ): Promise<EventNumber[]> {
+    await this.load(found)
+    const events = [...found].flatMap((event) => {
+      const { stateKey, authEvents } = this.events.get(event)!
+      return stateKey === undefined ? [] : [{ event, stateKey, authEvents }]
+    })
+    return (await this.entriesAmong(state, differing, events)).map(({ event }) => event)
   }
 
   /** Those of the events that are in all the states. */

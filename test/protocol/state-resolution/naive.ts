@@ -86,9 +86,13 @@ export function separateV1(states: readonly NaiveState[]): { unconflicted: Naive
   return { unconflicted, conflicted }
 }
 
-/** "If Cᵢ is the full auth chain of Sᵢ, then the auth difference is ∪Cᵢ − ∩Cᵢ." */
+/**
+ * "If Cᵢ is the full auth chain of Sᵢ, then the auth difference is ∪Cᵢ − ∩Cᵢ." With the events of Sᵢ themselves, which the
+ * text does not say: docs/decisions/0005-state-resolution.md
+ */
 export function authDifference(states: readonly NaiveState[], get: NaiveEvents): Set<string> {
-  const chains = states.map((state) => union([...state.values()].map((eventId) => authChain(eventId, get))))
+  const withChain = (eventId: string) => [eventId, ...authChain(eventId, get)]
+  const chains = states.map((state) => new Set([...state.values()].flatMap(withChain)))
   return new Set([...union(chains)].filter((eventId) => !chains.every((chain) => chain.has(eventId))))
 }
 

@@ -40,7 +40,7 @@ function isReachedByUnconflicted(
 ): boolean {
   const parts = states.map((state) => new Map([...state].filter(([key]) => !unconflicted.has(key))))
   const candidates = authDifference(parts, room.get)
-  const reached = new Set([...unconflicted.values()].flatMap((id) => [...authChain(id, room.get)]))
+  const reached = new Set([...unconflicted.values()].flatMap((id) => [id, ...authChain(id, room.get)]))
   const removed = [...candidates].filter((id) => !difference.has(id))
   expect(removed.every((id) => reached.has(id))).toBe(true)
   return removed.length > 0
