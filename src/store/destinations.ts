@@ -8,7 +8,7 @@
  * The log writer locks marks in the order of their key while it holds the log's lock, so whoever moves marks here locks
  * them in that order too, last in the transaction, and commits.
  */
-import { sql, type Kysely, type RawBuilder, type Transaction } from 'kysely'
+import { sql, type Generated, type Kysely, type RawBuilder, type Transaction } from 'kysely'
 import type { EventNumber, Position, RoomNumber } from '../protocol/numbers.js'
 import { isGone } from './processes.js'
 import type { Tables } from './tables.js'
@@ -20,6 +20,7 @@ export interface DestinationTables {
     from_position: Position
     to_position: Position | null
     joined: number
+    is_claimed: Generated<boolean>
   }
   destination_room: { destination: string; room: RoomNumber; from_position: Position; to_position: Position }
   destination: {
@@ -46,21 +47,21 @@ export interface DestinationTables {
 
 type Db = Kysely<Tables>
 
-export interface Lease {
-  readonly destination: string
-  readonly holder: string
-}
-
 export interface Destination {
   readonly name: string
   /** Since the last success. */
   readonly failures: number
 }
 
+export interface TakenDestination extends Destination {
+  /** A transaction is on its way to it, or its outcome is unknown. */
+  readonly hasOpen: boolean
+}
+
 /** The lease ended and another process has it: what was to be written is not. */
 export class LeaseLost extends Error {
   override readonly name = 'LeaseLost'
-  constructor({ destination }: Lease) {
+  constructor(destination: string) {
     super(`another process sends to ${destination}`)
   }
 }
@@ -73,54 +74,69 @@ const withoutWaiting = sql<boolean>`(select set_config('synchronous_commit', 'of
 
 const clock = sql`clock as (select (extract(epoch from clock_timestamp()) * 1000)::bigint as now)`
 
-/**
- * undefined: another process sends, or it is not yet time. The holder may take it again, which makes it last longer.
- * `ms`: how long it lasts without a sign of life.
- */
-export async function takeDestination(
+/** Who holds leases, and for how many ms without a sign of life. */
+export interface Holder {
+  readonly holder: string
+  readonly lease: number
+}
+
+/** Absent: another process sends, or it is not yet time. The holder may take one again, which makes it last longer. */
+export async function takeDestinations(
   db: Db,
-  { destination, holder }: Lease,
-  ms: number,
+  { holder, lease }: Holder,
+  names: readonly string[],
   nowTs: number,
-): Promise<Destination | undefined> {
-  const { rows } = await sql<{ failures: number }>`
+): Promise<Map<string, TakenDestination>> {
+  const { rows } = await sql<TakenDestination>`
     with ${clock}
     insert into destination (destination, lease_holder, lease_until_ts, used_ts)
-    select ${destination}, ${holder}, now + ${ms}, ${nowTs} from clock where ${withoutWaiting}
+    select name, ${holder}, now + ${lease}, ${nowTs} from unnest(${[...names]}::text[]) name, clock where ${withoutWaiting}
+    order by name collate "C"
     on conflict (destination) do update
       set lease_holder = excluded.lease_holder, lease_until_ts = excluded.lease_until_ts, used_ts = excluded.used_ts
       where destination.retry_ts <= ${nowTs}
-        and (destination.lease_holder = ${holder} or destination.lease_until_ts <= excluded.lease_until_ts - ${ms}
+        and (destination.lease_holder = ${holder} or destination.lease_until_ts <= excluded.lease_until_ts - ${lease}
           or ${isGone(sql`destination.lease_holder`)})
-    returning failures
+    returning destination as name, failures,
+      exists (select from destination_transaction t where t.destination = destination.destination) as "hasOpen"
   `.execute(db)
-  return rows[0] && { name: destination, failures: rows[0].failures }
+  return new Map(rows.map((row) => [row.name, row]))
 }
 
-export async function releaseDestination(db: Db, { destination, holder }: Lease): Promise<void> {
+export async function releaseDestinations(db: Db, holder: string, names: readonly string[]): Promise<void> {
   await sql`
-    update destination set lease_holder = null, lease_until_ts = 0
-    where destination = ${destination} and lease_holder = ${holder} and ${withoutWaiting}
+    with held as materialized (
+      select destination from destination
+      where destination = any(${[...names]}::text[]) and lease_holder = ${holder} and ${withoutWaiting}
+      order by destination for update
+    )
+    update destination d set lease_holder = null, lease_until_ts = 0 from held where d.destination = held.destination
   `.execute(db)
 }
 
-/** Rooms with something to send, those that have waited longest first. */
+/** A room with something to send to a destination. */
 export interface WaitingRoom {
+  readonly destination: string
   readonly room: RoomNumber
   readonly from: Position
   readonly to: Position
 }
 
-export async function waitingRooms(db: Db, destination: string, limit: number): Promise<WaitingRoom[]> {
+/** Of each destination so many rooms, those that have waited longest first. */
+export async function waitingRooms(db: Db, destinations: readonly string[], limit: number): Promise<WaitingRoom[]> {
   const { rows } = await sql<WaitingRoom>`
-    select room, from_position as from, to_position as to from destination_room
-    where destination = ${destination} order by from_position limit ${limit}
+    select d.destination, m.room, m.from_position as from, m.to_position as to
+    from unnest(${[...destinations]}::text[]) with ordinality as d (destination, place) cross join lateral (
+      select * from destination_room m where m.destination = d.destination order by m.from_position limit ${limit}
+    ) m
+    order by d.place, m.from_position
   `.execute(db)
   return rows
 }
 
 /** An event that waits for a destination. */
 export interface WaitingEvent {
+  readonly destination: string
   readonly room: RoomNumber
   readonly event: EventNumber
   readonly position: Position
@@ -128,19 +144,22 @@ export interface WaitingEvent {
 
 /**
  * Whether a destination is sent an outgoing event: it had joined users in the state at it, or the event ends the
- * membership of one of its users; and the event is not its own, which is relayed to the others.
+ * membership of one of its users; and the event is not its own, which is relayed to the others. What is its own is about
+ * the sender alone: an invite in the name of one of its users was made here (room/third-party-invites.ts).
  */
-const isFor = (destination: string): RawBuilder<boolean> => sql<boolean>`
-  substr(e.sender, strpos(e.sender, ':') + 1) <> ${destination}
+const isFor = sql<boolean>`
+  (substr(e.sender, strpos(e.sender, ':') + 1) <> r.destination
+    or e.type = 'm.room.member'::bytea and not exists (
+      select from state_key k where k.state_key = e.state_key and k.key = convert_to(e.sender, 'UTF8')))
   and (
     exists (
       select from room_server s
-      where s.room = e.room and s.server = ${destination} and s.from_position < e.position
+      where s.room = e.room and s.server = r.destination and s.from_position < e.position
         and (s.to_position is null or s.to_position >= e.position))
     or e.type = 'm.room.member'::bytea and exists (
       select from state_key k
       where k.state_key = e.state_key
-        and substring(k.key from position(':'::bytea in k.key) + 1) = ${Buffer.from(destination, 'utf8')}))`
+        and substring(k.key from position(':'::bytea in k.key) + 1) = convert_to(r.destination, 'UTF8')))`
 
 /**
  * As rows, and in the order of rows: so only the index of outgoing events gives the order. By the room and a position
@@ -150,47 +169,45 @@ const isWaiting = sql<boolean>`
   e.is_outgoing and (e.room, e.position) >= (r.room, r.first) and (e.room, e.position) <= (r.room, r.last)`
 
 const listed = (rooms: readonly WaitingRoom[]): RawBuilder<unknown> => sql`
-  unnest(${rooms.map(({ room }) => room)}::int[], ${rooms.map(({ from }) => from)}::bigint[],
-    ${rooms.map(({ to }) => to)}::bigint[]) with ordinality as r (room, first, last, place)`
+  unnest(${rooms.map(({ destination }) => destination)}::text[], ${rooms.map(({ room }) => room)}::int[],
+    ${rooms.map(({ from }) => from)}::bigint[], ${rooms.map(({ to }) => to)}::bigint[])
+    with ordinality as r (destination, room, first, last, place)`
 
-/** The first events of rooms, in the order in which the rooms are given and in each room in the order of the log. */
-export async function waitingEvents(
-  db: Db,
-  destination: string,
-  rooms: readonly WaitingRoom[],
-  limit: number,
-): Promise<WaitingEvent[]> {
+/**
+ * Of each destination the first events of its rooms, in the order in which the rooms are given and in each room in the
+ * order of the log.
+ */
+export async function waitingEvents(db: Db, rooms: readonly WaitingRoom[], limit: number): Promise<WaitingEvent[]> {
   const { rows } = await sql<WaitingEvent>`
-    select r.room, e.event, e.position from ${listed(rooms)} cross join lateral (
-      select e.event, e.position from event e
-      where ${isWaiting} and ${isFor(destination)}
-      order by e.room, e.position limit ${limit}
-    ) e
-    order by r.place, e.position limit ${limit}
+    select destination, room, event, position from (
+      select r.destination, r.room, e.event, e.position, r.place,
+        row_number() over (partition by r.destination order by r.place, e.position) as number
+      from ${listed(rooms)} cross join lateral (
+        select e.event, e.position from event e
+        where ${isWaiting} and ${isFor}
+        order by e.room, e.position limit ${limit}
+      ) e
+    ) x
+    where number <= ${limit} order by place, position
   `.execute(db)
   return rows
 }
 
-/** Of rooms, those in which more than `bound` events wait, with the position of the newest of them. */
-export async function newestOfLong(
-  db: Db,
-  destination: string,
-  rooms: readonly WaitingRoom[],
-  bound: number,
-): Promise<Map<RoomNumber, Position>> {
-  const { rows } = await sql<{ room: RoomNumber; newest: Position }>`
-    select r.room, (
+/** Of rooms, those in which more than `bound` events wait, from the newest of them on. */
+export async function newestOfLong(db: Db, rooms: readonly WaitingRoom[], bound: number): Promise<WaitingRoom[]> {
+  const { rows } = await sql<WaitingRoom>`
+    select r.destination, r.room, (
       select e.position from event e
-      where ${isWaiting} and ${isFor(destination)}
+      where ${isWaiting} and ${isFor}
       order by e.room desc, e.position desc limit 1
-    ) as newest
+    ) as from, r.last as to
     from ${listed(rooms)}
     where exists (
       select from event e
-      where ${isWaiting} and ${isFor(destination)}
+      where ${isWaiting} and ${isFor}
       order by e.room, e.position offset ${bound})
   `.execute(db)
-  return new Map(rows.map(({ room, newest }) => [room, newest]))
+  return rows
 }
 
 /** What a transaction says about: it was sent, or there was nothing to send. */
@@ -221,90 +238,133 @@ export async function transactionInFlight(db: Db, destination: string): Promise<
   return { id, body, rooms, outbox, pdus, edus }
 }
 
-/** @throws LeaseLost */
-export async function putTransaction(db: Db, lease: Lease, open: OpenTransaction, nowTs: number): Promise<void> {
-  const { id, body, rooms, outbox, pdus, edus } = open
-  const { numAffectedRows } = await sql`
-    insert into destination_transaction (destination, transaction_id, body, rooms, outbox, pdus, edus, created_ts)
-    select destination, ${id}, ${body}, ${JSON.stringify(rooms)}::jsonb, ${[...outbox]}::bigint[], ${pdus}, ${edus}, ${nowTs}
-    from destination where destination = ${lease.destination} and lease_holder = ${lease.holder}
-    on conflict do nothing
-  `.execute(db)
-  if (numAffectedRows !== 1n) throw new LeaseLost(lease)
-}
-
-/** The destination has answered: the transaction goes with what it covers. @throws LeaseLost */
-export async function closeTransaction(
+/** Returns the destinations whose transaction was written; of the others the lease is lost. */
+export async function putTransactions(
   db: Db,
-  lease: Lease,
-  { id, rooms, outbox }: OpenTransaction,
+  holder: string,
+  transactions: readonly (readonly [destination: string, OpenTransaction])[],
   nowTs: number,
-): Promise<void> {
-  await db.transaction().execute(async (trx) => {
-    await requireLease(
-      lease,
-      sql`
-        with gone as (
-          delete from destination_transaction where destination = ${lease.destination} and transaction_id = ${id}
-        ), sent as (
-          delete from federation_outbox where number = any(${[...outbox]}::bigint[])
-        )
-        update destination set failures = 0, retry_ts = 0, last_error = null, last_success_ts = ${nowTs}
-        where destination = ${lease.destination} and lease_holder = ${lease.holder} and ${withoutWaiting}`,
-      trx,
-    )
-    await moveMarks(trx, lease.destination, rooms)
-  })
-}
-
-/** What waits is not for the destination after all, or not any more. @throws LeaseLost */
-export async function passOver(db: Db, lease: Lease, rooms: Covered['rooms']): Promise<void> {
-  await db.transaction().execute(async (trx) => {
-    await requireLease(
-      lease,
-      sql`select from destination where destination = ${lease.destination} and lease_holder = ${lease.holder}`,
-      trx,
-    )
-    await moveMarks(trx, lease.destination, rooms)
-  })
-}
-
-async function requireLease(lease: Lease, statement: RawBuilder<unknown>, trx: Db): Promise<void> {
-  const { numAffectedRows, rows } = await statement.execute(trx)
-  if ((numAffectedRows ?? 0n) === 0n && rows.length === 0) throw new LeaseLost(lease)
-}
-
-/** A room in which something came meanwhile stays marked from there on. */
-async function moveMarks(trx: Db, destination: string, rooms: Covered['rooms']): Promise<void> {
-  if (rooms.length === 0) return
-  const numbers = rooms.map(([room]) => room)
-  await sql`
-    select from destination_room where destination = ${destination} and room = any(${numbers}::int[])
-    order by room for update
-  `.execute(trx)
-  await sql`
-    with covered as (
-      select * from unnest(${numbers}::int[], ${rooms.map(([, upTo]) => upTo)}::bigint[]) as x (room, up_to)
-    ), done as (
-      delete from destination_room m using covered
-      where m.destination = ${destination} and m.room = covered.room and m.to_position <= up_to
-    )
-    update destination_room m set from_position = up_to + 1 from covered
-    where m.destination = ${destination} and m.room = covered.room and m.to_position > up_to
-  `.execute(trx)
-}
-
-/** Ends the lease, too. `error` is for the operator. */
-export async function recordFailure(
-  db: Db,
-  { destination, holder }: Lease,
-  { retryTs, error }: { readonly retryTs: number; readonly error: string },
-): Promise<void> {
-  await sql`
-    update destination set failures = failures + 1, retry_ts = ${retryTs}, last_error = ${error},
-      lease_holder = null, lease_until_ts = 0
-    where destination = ${destination} and lease_holder = ${holder}
+): Promise<Set<string>> {
+  const column = <T>(of: (transaction: OpenTransaction) => T): T[] => transactions.map(([, one]) => of(one))
+  const { rows } = await sql<{ destination: string }>`
+    insert into destination_transaction (destination, transaction_id, body, rooms, outbox, pdus, edus, created_ts)
+    select destination, id, body, rooms::jsonb, outbox::bigint[], pdus, edus, ${nowTs}
+    from unnest(${transactions.map(([destination]) => destination)}::text[], ${column(({ id }) => id)}::text[],
+      ${column(({ body }) => body)}::text[], ${column(({ rooms }) => JSON.stringify(rooms))}::text[],
+      ${column(({ outbox }) => `{${outbox.join()}}`)}::text[], ${column(({ pdus }) => pdus)}::int[],
+      ${column(({ edus }) => edus)}::int[]) as x (destination, id, body, rooms, outbox, pdus, edus)
+    join destination using (destination) where lease_holder = ${holder}
+    order by destination
+    on conflict do nothing
+    returning destination
   `.execute(db)
+  return new Set(rows.map(({ destination }) => destination))
+}
+
+export interface Closing {
+  readonly destination: string
+  /** The destination has answered it. undefined: what waits is not for the destination after all, or not any more. */
+  readonly id?: string
+  readonly covered: Covered
+}
+
+/**
+ * Transactions go with what they cover. The lease of a destination for which nothing more waits ends, that of another
+ * begins anew. Returns the destinations with whether more waits; those whose lease is lost are absent.
+ *
+ * One statement: marks are locked by a part of it, last and in their order, and what the others change is decided by what
+ * that found, which may be newer than what the statement sees. A room in which something came meanwhile stays marked from
+ * there on.
+ */
+export async function closeTransactions(
+  db: Db,
+  { holder, lease }: Holder,
+  closings: readonly Closing[],
+  nowTs: number,
+): Promise<Map<string, boolean>> {
+  const rooms = closings.flatMap(({ destination, covered }) =>
+    covered.rooms.map(([room, upTo]) => ({ destination, room, upTo })),
+  )
+  const outbox = closings.flatMap(({ covered }) => covered.outbox)
+  const { rows } = await sql<{ destination: string; waits: boolean }>`
+    with ${clock}, closing as (
+      select * from unnest(${closings.map(({ destination }) => destination)}::text[],
+        ${closings.map(({ id }) => id ?? null)}::text[]) as x (destination, id)
+    ), held as materialized (
+      select destination from destination
+      where destination in (select destination from closing) and lease_holder = ${holder} and ${withoutWaiting}
+      order by destination for update
+    ), gone as (
+      delete from destination_transaction t using closing c, held
+      where t.destination = held.destination and t.destination = c.destination and t.transaction_id = c.id
+    ), sent as materialized (
+      select number from federation_outbox
+      where number = any(${outbox}::bigint[]) and destination in (select destination from held)
+      order by destination, key for update
+    ), delivered as (
+      delete from federation_outbox o using sent where o.number = sent.number
+    ), mark as materialized (
+      select m.destination, m.room, m.to_position, up_to
+      from destination_room m join unnest(${rooms.map(({ destination }) => destination)}::text[],
+        ${rooms.map(({ room }) => room)}::int[], ${rooms.map(({ upTo }) => upTo)}::bigint[])
+        as covered (destination, room, up_to) on m.destination = covered.destination and m.room = covered.room
+      where m.destination in (select destination from held) and (select count(*) from sent) is not null
+      order by m.destination, m.room for update of m
+    ), done as (
+      delete from destination_room m using mark
+      where m.destination = mark.destination and m.room = mark.room and mark.to_position <= up_to
+    ), moved as (
+      update destination_room m set from_position = up_to + 1 from mark
+      where m.destination = mark.destination and m.room = mark.room and mark.to_position > up_to
+    ), result as materialized (
+      select held.destination, c.id is not null as is_answered, (
+        exists (
+          select from destination_room m left join mark on mark.destination = m.destination and mark.room = m.room
+          where m.destination = held.destination and coalesce(mark.to_position > up_to, true))
+        or exists (
+          select from federation_outbox o
+          where o.destination = held.destination and o.number not in (select number from sent))
+      ) as waits
+      from held join closing c on c.destination = held.destination
+    )
+    update destination d set
+      failures = case when is_answered then 0 else failures end,
+      retry_ts = case when is_answered then 0 else retry_ts end,
+      last_error = case when is_answered then null else last_error end,
+      last_success_ts = case when is_answered then ${nowTs} else last_success_ts end,
+      lease_holder = case when waits then lease_holder end,
+      lease_until_ts = case when waits then now + ${lease} else 0 end
+    from result, clock where d.destination = result.destination
+    returning d.destination, waits
+  `.execute(db)
+  return new Map(rows.map(({ destination, waits }) => [destination, waits]))
+}
+
+export interface Failure {
+  readonly destination: string
+  readonly retryTs: number
+  /** For the operator. */
+  readonly error: string
+}
+
+/** Ends the leases, too. Returns the destinations whose lease was not lost. */
+export async function recordFailures(db: Db, holder: string, failures: readonly Failure[]): Promise<Set<string>> {
+  const { rows } = await sql<{ destination: string }>`
+    with failure as (
+      select * from unnest(${failures.map(({ destination }) => destination)}::text[],
+        ${failures.map(({ retryTs }) => retryTs)}::bigint[], ${failures.map(({ error }) => error)}::text[])
+        as x (destination, retry_ts, error)
+    ), held as materialized (
+      select destination from destination
+      where destination in (select destination from failure) and lease_holder = ${holder} and ${withoutWaiting}
+      order by destination for update
+    )
+    update destination d set failures = failures + 1, retry_ts = failure.retry_ts, last_error = failure.error,
+      lease_holder = null, lease_until_ts = 0
+    from held join failure on failure.destination = held.destination where d.destination = held.destination
+    returning d.destination
+  `.execute(db)
+  return new Set(rows.map(({ destination }) => destination))
 }
 
 /** The server is there, or the operator says so: it need not be waited for. Returns whether it was. */
@@ -343,13 +403,17 @@ export async function dueDestinations(db: Db, nowTs: number, limit: number): Pro
   return rows
 }
 
-/** Of the rooms and servers, destinations for which something waits and whose time has come. */
+/**
+ * Of the rooms and servers, destinations for which something waits and whose time has come: first those that have
+ * answered, lately first of all.
+ */
 export async function destinationsOfRooms(db: Db, rooms: readonly RoomNumber[], nowTs: number): Promise<Destination[]> {
   const { rows } = await sql<Destination>`
     select marked.destination as name, coalesce(failures, 0) as failures
     from (select distinct destination from destination_room where room = any(${[...rooms]}::int[])) marked
     left join destination using (destination)
     where coalesce(retry_ts, 0) <= ${nowTs}
+    order by failures, last_success_ts desc nulls last
   `.execute(db)
   return rows
 }

@@ -43,20 +43,27 @@ export async function putEdus(db: Db, edus: readonly OutboxEdu[], nowTs: number)
 }
 
 export interface WaitingEdu {
+  readonly destination: string
   readonly number: number
   readonly edu: string
 }
 
-/** The oldest, in order, as many as have so many bytes together; one at least. */
+/** Of each destination the oldest, in order, as many as have so many bytes together; one at least. */
 export async function waitingEdus(
   db: Db,
-  destination: string,
+  destinations: readonly string[],
   { limit, bytes }: { readonly limit: number; readonly bytes: number },
 ): Promise<WaitingEdu[]> {
-  const { rows } = await sql<WaitingEdu & { size: number }>`
-    select number, edu, octet_length(edu) as size from federation_outbox
-    where destination = ${destination} order by number limit ${limit}
+  const { rows } = await sql<WaitingEdu>`
+    select d.destination, number, edu
+    from unnest(${[...destinations]}::text[]) as d (destination) cross join lateral (
+      select number, edu, sum(octet_length(edu)) over (order by number) as total, row_number() over (order by number) as place
+      from (
+        select number, edu from federation_outbox o where o.destination = d.destination order by number limit ${limit}
+      ) oldest
+    ) e
+    where total <= ${bytes} or place = 1
+    order by number
   `.execute(db)
-  let total = 0
-  return rows.filter(({ size }, index) => (total += size) <= bytes || index === 0)
+  return rows
 }

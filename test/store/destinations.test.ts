@@ -65,10 +65,13 @@ const explaining = (plans: string[]): KyselyPlugin => ({
 const pagesOf = (plan: string): number => Number(/Buffers: shared hit=(\d+)/.exec(plan)?.[1])
 
 const next = async (destination: string) => {
-  const rooms = await waitingRooms(db, destination, 50)
-  const newest = await newestOfLong(db, destination, rooms, 200)
-  const from = rooms.map((room) => ({ ...room, from: newest.get(room.room) ?? room.from }))
-  return waitingEvents(db, destination, from, 50)
+  const rooms = await waitingRooms(db, [destination], 50)
+  const newest = await newestOfLong(db, rooms, 200)
+  return waitingEvents(
+    db,
+    rooms.map((room) => newest.find((one) => one.room === room.room) ?? room),
+    50,
+  )
 }
 
 describe('with a million events that are not for a destination', () => {
@@ -88,10 +91,10 @@ describe('with a million events that are not for a destination', () => {
       ['busy.example', 2],
       ['two.example', 1],
     ] as const) {
-      const whole = { room: room as RoomNumber, from: 1 as Position, to: EVENTS as Position }
-      await waitingRooms(explained, destination, 50)
-      await waitingEvents(explained, destination, [whole], 50)
-      await newestOfLong(explained, destination, [whole], 200)
+      const whole = { destination, room: room as RoomNumber, from: 1 as Position, to: EVENTS as Position }
+      await waitingRooms(explained, [destination], 50)
+      await waitingEvents(explained, [whole], 50)
+      await newestOfLong(explained, [whole], 200)
     }
     expect(plans).toHaveLength(6)
     for (const plan of plans) {
@@ -122,6 +125,6 @@ it('an event that ends the membership of a user of a server is for that server, 
       prev_events, auth_events, auth_depth, state_before, is_outgoing)
     select 3, 2000000 + n, '$m' || n, 'm.room.member', 1000 + n, '@mia:hearth.test', 0, 1, 2000000 + n, n, 0, '{}', '{}', 1, 256, true
     from generate_series(1, 2) n`)
-  const from = { room, from: 2_000_000 as Position, to: 2_000_010 as Position }
-  expect(await waitingEvents(db, 'gone.example', [from], 10)).toMatchObject([{ position: 2_000_001 }])
+  const from = { destination: 'gone.example', room, from: 2_000_000 as Position, to: 2_000_010 as Position }
+  expect(await waitingEvents(db, [from], 10)).toMatchObject([{ position: 2_000_001 }])
 })

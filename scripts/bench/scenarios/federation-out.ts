@@ -13,12 +13,13 @@ import { compose } from '../../../src/federation/sender/compose.js'
 import { CoalescedEdus } from '../../../src/federation/sender/coalesced-edus.js'
 import { silentLogger } from '../../../src/logger.js'
 import { openDatabase } from '../../../src/store/database.js'
-import { takeDestination } from '../../../src/store/destinations.js'
+import { takeDestinations } from '../../../src/store/destinations.js'
 import { createStores } from '../../../src/store/stores.js'
 import { ErrorLog } from '../errors.js'
 import { DeadServers, Destinations } from '../federation/destinations.js'
 import { Ground, type Hearth } from '../federation/ground.js'
 import { PeakMemory } from '../federation/peak-memory.js'
+import { cpuSecondsOf } from '../machine.js'
 import { largeRooms } from '../large-rooms/seed.js'
 import { createRoom, joinPath, sendPath, type Account } from '../matrix.js'
 import type { Population } from '../population.js'
@@ -44,6 +45,10 @@ const columns: Column[] = [
   { key: 'growth', title: 'RSS growth MB', digits: 0 },
   { key: 'ratio', title: '÷ without dead', digits: 2 },
   { key: 'knownRatio', title: 'known ÷ without', digits: 2 },
+  { key: 'serverMade', title: 'server µs/destination', digits: 0 },
+  { key: 'postgresMade', title: 'Postgres µs', digits: 0 },
+  { key: 'serverKept', title: 'kept: server µs', digits: 0 },
+  { key: 'postgresKept', title: 'Postgres µs', digits: 0 },
   { key: 'next50', title: 'found p50 ms', digits: 1 },
   { key: 'next99', title: 'found p99 ms', digits: 1 },
 ]
@@ -177,12 +182,25 @@ class Sent {
   async made(): Promise<Figures> {
     this.destinations.dropConnections()
     const memory = new PeakMemory(this.out.hearth.target.pid)
-    const made = await this.send()
-    return { made, growth: memory.growth() }
+    const { ms, server, postgres } = await this.costs(() => this.send())
+    return { made: ms, growth: memory.growth(), serverMade: server, postgresMade: postgres }
   }
 
   async madeAndKept(): Promise<Figures> {
-    return { ...(await this.made()), kept: await this.send() }
+    const made = await this.made()
+    const { ms, server, postgres } = await this.costs(() => this.send())
+    return { ...made, kept: ms, serverKept: server, postgresKept: postgres }
+  }
+
+  /** With the µs of CPU time that each destination cost. */
+  private async costs(task: () => Promise<number>): Promise<{ ms: number; server: number; postgres: number }> {
+    const { hearth } = this.out
+    const cpu = async () => [cpuSecondsOf(hearth.target.pid) ?? NaN, await hearth.postgresCpuSeconds()] as const
+    const [server, postgres] = await cpu()
+    const ms = await task()
+    const after = await cpu()
+    const each = (seconds: number) => (seconds * 1e6) / this.names.length
+    return { ms, server: each(after[0] - server), postgres: each(after[1] - postgres) }
   }
 
   /** First they are as if they had died a moment ago, then their next attempt is due. */
@@ -232,7 +250,7 @@ class LongLog {
     const stores = createStores(database.db, { cacheMb: 16, identityKey: record })
     const coalesced = new CoalescedEdus(Date.now)
     const deps = { db: database.db, stores, serverName: hearth.name, coalesced, now: Date.now }
-    const lease = { destination: this.destination, holder: 'bench' }
+    const holder = { holder: 'bench', lease: 60_000 }
     const errors = new ErrorLog()
     return {
       name: `among ${events.toLocaleString('en')} events`,
@@ -243,8 +261,8 @@ class LongLog {
         const times: number[] = []
         for (let look = 0; look < LOOKS; look++) {
           const began = performance.now()
-          await takeDestination(database.db, lease, 60_000, Date.now() + 24 * 3_600_000)
-          const transaction = await compose(deps, this.destination)
+          await takeDestinations(database.db, holder, [this.destination], Date.now() + 24 * 3_600_000)
+          const transaction = (await compose(deps, [this.destination])).get(this.destination)
           times.push(performance.now() - began)
           if (transaction?.pdus !== 1) errors.add(`${transaction?.pdus ?? 0} PDUs were found, not one`)
         }

@@ -1,6 +1,7 @@
 /**
  * What the next transaction to a destination holds, read from where it stands: PDUs from the events of the rooms that are
- * marked, EDUs from the outbox, and what waits in memory. Nothing is written here.
+ * marked, EDUs from the outbox, and what waits in memory. For many destinations together, in one statement of each kind.
+ * Nothing is written here.
  */
 import { randomBytes } from 'node:crypto'
 import type { Kysely } from 'kysely'
@@ -14,7 +15,7 @@ import {
   type WaitingEvent,
   type WaitingRoom,
 } from '../../store/destinations.js'
-import { waitingEdus } from '../../store/federation-outbox.js'
+import { waitingEdus, type WaitingEdu } from '../../store/federation-outbox.js'
 import type { Stores } from '../../store/stores.js'
 import type { Tables } from '../../store/tables.js'
 import type { CoalescedEdus } from './coalesced-edus.js'
@@ -36,44 +37,66 @@ const MOST_EDU_BYTES = 1024 * 1024
 /** Events of a room that wait. Beyond, only the newest goes: the destination asks for those before it, if it wants them. */
 export const FAR_BEHIND = 200
 
-/** undefined: nothing waits. A transaction without content covers rooms in which nothing is for the destination. */
-export async function compose(deps: ComposeDeps, destination: string): Promise<OpenTransaction | undefined> {
-  const { events, rooms } = await nextEvents(deps, destination)
-  const durable = await waitingEdus(deps.db, destination, { limit: MOST_EDUS, bytes: MOST_EDU_BYTES })
-  const edus = durable.map(({ edu }) => edu)
-  edus.push(...deps.coalesced.take(destination, MOST_EDUS - edus.length))
-  if (rooms.length === 0 && edus.length === 0) return undefined
-  const pdus = await textsOf(deps, events)
+/** Absent: nothing waits. A transaction without content covers rooms in which nothing is for the destination. */
+export async function compose(
+  deps: ComposeDeps,
+  destinations: readonly string[],
+): Promise<Map<string, OpenTransaction>> {
+  const [marked, durable] = await Promise.all([
+    waitingRooms(deps.db, destinations, MOST_PDUS).then((rooms) => withoutLong(deps, rooms)),
+    waitingEdus(deps.db, destinations, { limit: MOST_EDUS, bytes: MOST_EDU_BYTES }).then(byDestination),
+  ])
+  const events = marked.length === 0 ? [] : await waitingEvents(deps.db, marked, MOST_PDUS)
+  const stored = await deps.stores.events.eventsOfRooms(events)
+  const [roomsOf, eventsOf] = [byDestination(marked), byDestination(events)]
+  const composed = new Map<string, OpenTransaction>()
+  for (const destination of destinations) {
+    const waiting = {
+      rooms: coveredBy(roomsOf.get(destination) ?? [], eventsOf.get(destination) ?? []),
+      pdus: (eventsOf.get(destination) ?? []).flatMap(({ event }) => stored.get(event)?.text ?? []),
+      edus: durable.get(destination) ?? [],
+    }
+    const transaction = transactionOf(deps, destination, waiting)
+    if (transaction !== undefined) composed.set(destination, transaction)
+  }
+  return composed
+}
+
+function transactionOf(
+  deps: ComposeDeps,
+  destination: string,
+  { rooms, pdus, edus }: { rooms: Covered['rooms']; pdus: readonly string[]; edus: readonly WaitingEdu[] },
+): OpenTransaction | undefined {
+  const texts = edus.map(({ edu }) => edu)
+  texts.push(...deps.coalesced.take(destination, MOST_EDUS - texts.length))
+  if (rooms.length === 0 && texts.length === 0) return undefined
   return {
     id: encodeBase64Url(randomBytes(15)),
-    body: bodyOf(deps, pdus, edus),
+    body: bodyOf(deps, pdus, texts),
     rooms,
-    outbox: durable.map(({ number }) => number),
+    outbox: edus.map(({ number }) => number),
     pdus: pdus.length,
-    edus: edus.length,
+    edus: texts.length,
   }
 }
 
-async function nextEvents(
-  { db }: ComposeDeps,
-  destination: string,
-): Promise<{ events: readonly WaitingEvent[]; rooms: Covered['rooms'] }> {
-  const marked = await waitingRooms(db, destination, MOST_PDUS)
-  const rooms = await withoutLong(db, destination, marked)
-  const events = rooms.length === 0 ? [] : await waitingEvents(db, destination, rooms, MOST_PDUS)
-  return { events, rooms: coveredBy(rooms, events) }
+function byDestination<T extends { readonly destination: string }>(rows: readonly T[]): ReadonlyMap<string, T[]> {
+  const groups = new Map<string, T[]>()
+  for (const row of rows) {
+    const group = groups.get(row.destination)
+    if (group === undefined) groups.set(row.destination, [row])
+    else group.push(row)
+  }
+  return groups
 }
 
-async function withoutLong(
-  db: Kysely<Tables>,
-  destination: string,
-  rooms: readonly WaitingRoom[],
-): Promise<readonly WaitingRoom[]> {
+async function withoutLong({ db }: ComposeDeps, rooms: readonly WaitingRoom[]): Promise<readonly WaitingRoom[]> {
   // Each event has a position of its own: in fewer positions there are no more events.
   const suspects = rooms.filter(({ from, to }) => to - from >= FAR_BEHIND)
   if (suspects.length === 0) return rooms
-  const newest = await newestOfLong(db, destination, suspects, FAR_BEHIND)
-  return rooms.map((room) => ({ ...room, from: newest.get(room.room) ?? room.from }))
+  const key = ({ destination, room }: WaitingRoom) => `${room} ${destination}`
+  const newest = new Map((await newestOfLong(db, suspects, FAR_BEHIND)).map((room) => [key(room), room]))
+  return rooms.map((room) => newest.get(key(room)) ?? room)
 }
 
 /** Where the events end for want of space, their last room is covered up to there and the rooms after it are not. */
@@ -82,11 +105,6 @@ function coveredBy(rooms: readonly WaitingRoom[], events: readonly WaitingEvent[
   if (last === undefined) return rooms.map(({ room, to }) => [room, to])
   const place = rooms.findIndex(({ room }) => room === last.room)
   return [...rooms.slice(0, place).map(({ room, to }) => [room, to] as const), [last.room, last.position]]
-}
-
-async function textsOf({ stores }: ComposeDeps, events: readonly WaitingEvent[]): Promise<string[]> {
-  const stored = await stores.events.eventsOfRooms(events)
-  return events.flatMap(({ event }) => stored.get(event)?.text ?? [])
 }
 
 /** Of canonical texts the canonical text: the keys stand in their order. */

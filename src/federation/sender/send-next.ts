@@ -16,30 +16,24 @@
  */
 import type { JsonObject } from '../../protocol/json.js'
 import { parseExactJson } from '../../protocol/strict-json.js'
-import {
-  closeTransaction,
-  passOver,
-  putTransaction,
-  recordFailure,
-  transactionInFlight,
-  type Destination,
-  type Lease,
-  type OpenTransaction,
-} from '../../store/destinations.js'
+import type { OpenTransaction, TakenDestination } from '../../store/destinations.js'
 import { RemoteError, type Remote } from '../remote.js'
 import { retryDelay } from './back-off.js'
-import { compose, type ComposeDeps } from './compose.js'
+import { hasContent, type Queue } from './queue.js'
 
-export interface SendDeps extends ComposeDeps {
+export interface SendDeps {
+  readonly queue: Queue
   readonly remote: Pick<Remote, 'request'>
+  /** In ms. */
+  readonly now: () => number
   /** In [0, 1). */
   readonly random: () => number
 }
 
 export type Outcome =
   | { readonly kind: 'nothing to send' }
-  | { readonly kind: 'passed over' }
-  | { readonly kind: 'sent'; readonly transaction: OpenTransaction }
+  | { readonly kind: 'passed over'; readonly more: boolean }
+  | { readonly kind: 'sent'; readonly transaction: OpenTransaction; readonly more: boolean }
   | {
       readonly kind: 'failed'
       readonly transaction: OpenTransaction
@@ -52,35 +46,26 @@ export type Outcome =
 const TIMEOUT = 60_000
 
 /** One transaction. @throws LeaseLost; whatever the request threw when `signal` was aborted. */
-export async function sendNext(
-  deps: SendDeps,
-  lease: Lease,
-  destination: Destination,
-  signal: AbortSignal,
-): Promise<Outcome> {
-  const transaction = (await transactionInFlight(deps.db, destination.name)) ?? (await open(deps, lease))
+export async function sendNext(deps: SendDeps, destination: TakenDestination, signal: AbortSignal): Promise<Outcome> {
+  const { queue } = deps
+  const transaction = await queue.open(destination)
   if (transaction === undefined) return { kind: 'nothing to send' }
-  if (transaction.pdus + transaction.edus === 0) {
-    await passOver(deps.db, lease, transaction.rooms)
-    return { kind: 'passed over' }
+  if (!hasContent(transaction)) {
+    return { kind: 'passed over', more: await queue.close({ destination: destination.name, covered: transaction }) }
   }
   try {
     await put(deps, destination.name, transaction, signal)
   } catch (cause) {
     // We are shutting down; this says nothing about the destination.
     if (signal.aborted) throw cause
-    return failed(deps, lease, destination, transaction, cause)
+    return failed(deps, destination, transaction, cause)
   }
-  await closeTransaction(deps.db, lease, transaction, deps.now())
-  return { kind: 'sent', transaction }
-}
-
-async function open(deps: SendDeps, lease: Lease): Promise<OpenTransaction | undefined> {
-  const transaction = await compose(deps, lease.destination)
-  if (transaction !== undefined && transaction.pdus + transaction.edus > 0) {
-    await putTransaction(deps.db, lease, transaction, deps.now())
+  const { id } = transaction
+  return {
+    kind: 'sent',
+    transaction,
+    more: await queue.close({ destination: destination.name, id, covered: transaction }),
   }
-  return transaction
 }
 
 async function put(
@@ -95,9 +80,8 @@ async function put(
 }
 
 async function failed(
-  { db, now, random }: SendDeps,
-  lease: Lease,
-  destination: Destination,
+  { queue, now, random }: SendDeps,
+  destination: TakenDestination,
   transaction: OpenTransaction,
   cause: unknown,
 ): Promise<Outcome> {
@@ -106,7 +90,7 @@ async function failed(
   // Somebody else's number: a server that wants to be left alone for longer than an hour is asked again after that.
   const delay = Math.max(retryDelay(failures, random()), Math.min(asked, 3_600_000))
   const retryTs = now() + delay
-  await recordFailure(db, lease, { retryTs, error: errorText(cause) })
+  await queue.fail({ destination: destination.name, retryTs, error: errorText(cause) })
   return { kind: 'failed', transaction, failures, retryTs, cause }
 }
 

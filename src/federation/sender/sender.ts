@@ -14,15 +14,15 @@ import {
   dueDestinations,
   endWaiting,
   LeaseLost,
-  releaseDestination,
-  takeDestination,
   type Destination,
 } from '../../store/destinations.js'
 import type { Fact } from '../../store/facts.js'
 import { CoalescedEdus } from './coalesced-edus.js'
+import type { ComposeDeps } from './compose.js'
+import { Queue } from './queue.js'
 import { sendNext, type Outcome, type SendDeps } from './send-next.js'
 
-export interface SenderOptions extends Omit<SendDeps, 'coalesced' | 'now' | 'random'> {
+export interface SenderOptions extends Omit<ComposeDeps, 'coalesced' | 'now'>, Pick<SendDeps, 'remote'> {
   readonly logger: {
     debug(fields: object, message: string): void
     info(fields: object, message: string): void
@@ -64,7 +64,6 @@ export class FederationSender {
   private readonly deps: SendDeps
   private readonly config: SenderConfig
   private readonly closing = new AbortController()
-  private readonly holder: string
   /** In the order in which their turns come. */
   private readonly waiting = new Map<string, Destination>()
   private readonly working = new Map<string, Place>()
@@ -76,12 +75,13 @@ export class FederationSender {
 
   constructor(private readonly options: SenderOptions) {
     const now = options.now ?? Date.now
-    this.holder = options.holder ?? randomUUID()
     // Every request that is under way listens for it.
     setMaxListeners(0, this.closing.signal)
     this.coalesced = new CoalescedEdus(now)
-    this.deps = { ...options, now, coalesced: this.coalesced }
     this.config = { ...senderConfig, ...options.config }
+    const holder = { holder: options.holder ?? randomUUID(), lease: this.config.lease }
+    const queue = new Queue({ ...options, now, coalesced: this.coalesced }, holder)
+    this.deps = { queue, remote: options.remote, now, random: options.random }
   }
 
   /** Facts that this process wrote, after their commit. */
@@ -117,8 +117,7 @@ export class FederationSender {
 
   /** What is due, whoever left it. */
   async poll(): Promise<void> {
-    const { db, now } = this.deps
-    this.wake(await dueDestinations(db, now(), 4 * this.config.atOnce))
+    this.wake(await dueDestinations(this.options.db, this.deps.now(), 4 * this.config.atOnce))
     for (const name of this.coalesced.waiting()) this.wakeIfAwake(name)
   }
 
@@ -142,7 +141,7 @@ export class FederationSender {
       while (this.toldRooms.size > 0 && !this.closing.signal.aborted) {
         const rooms = [...this.toldRooms]
         this.toldRooms.clear()
-        this.wake(await destinationsOfRooms(this.deps.db, rooms, this.deps.now()))
+        this.wake(await destinationsOfRooms(this.options.db, rooms, this.deps.now()))
       }
     } catch (cause) {
       this.options.logger.error({ err: cause }, 'destinations were not woken; they are found by the next poll')
@@ -153,7 +152,7 @@ export class FederationSender {
 
   private async endWaiting(name: string): Promise<void> {
     try {
-      const wasWaitedFor = await endWaiting(this.deps.db, name)
+      const wasWaitedFor = await endWaiting(this.options.db, name)
       this.resting.delete(name)
       if (wasWaitedFor) this.wake([{ name, failures: 0 }])
     } catch (cause) {
@@ -191,19 +190,21 @@ export class FederationSender {
   }
 
   private async work(name: string, place: Place): Promise<void> {
-    const lease = { destination: name, holder: this.holder }
+    const { queue, now } = this.deps
     try {
+      let destination = await queue.take(name)
+      if (destination === undefined) return void this.resting.set(name, now() + NOT_FREE)
       for (let sent = 0; sent < this.config.turn; sent++) {
-        const destination = await takeDestination(this.deps.db, lease, this.config.lease, this.deps.now())
-        if (destination === undefined) return void this.resting.set(name, this.deps.now() + NOT_FREE)
         place.isWoken = false
-        const outcome = await sendNext(this.deps, lease, destination, this.closing.signal)
+        const outcome = await sendNext(this.deps, destination, this.closing.signal)
         this.note(name, outcome)
         if (outcome.kind === 'failed') return
-        if (outcome.kind === 'nothing to send') return await releaseDestination(this.deps.db, lease)
+        if (outcome.kind === 'nothing to send') return await queue.release(name)
+        if (!outcome.more) return void (place.isWoken ||= this.coalesced.has(name))
+        destination = { name, failures: outcome.kind === 'sent' ? 0 : destination.failures, hasOpen: false }
       }
       place.isWoken = true
-      await releaseDestination(this.deps.db, lease)
+      await queue.release(name)
     } catch (cause) {
       await this.failed(name, cause)
     }
@@ -211,13 +212,13 @@ export class FederationSender {
 
   /** Whatever it was, what waits is where it was. */
   private async failed(name: string, cause: unknown): Promise<void> {
-    const { logger, db } = this.options
-    if (cause instanceof LeaseLost) return logger.info({ destination: name }, cause.message)
-    if (!this.closing.signal.aborted) {
+    const { logger } = this.options
+    if (cause instanceof LeaseLost) logger.info({ destination: name }, cause.message)
+    else if (!this.closing.signal.aborted) {
       logger.error({ err: cause, destination: name }, 'sending to a destination failed here')
       this.resting.set(name, this.deps.now() + NOT_FREE)
     }
-    await releaseDestination(db, { destination: name, holder: this.holder }).catch(() => undefined)
+    await this.deps.queue.release(name).catch(() => undefined)
   }
 
   private note(destination: string, outcome: Outcome): void {

@@ -213,7 +213,7 @@ describe('a message to a device', () => {
     const put = (edu: string) => putEdus(db, [{ destination: two, key: 'k', edu }], 0)
     await put('{"n":1}')
     await put('{"n":2}')
-    expect((await waitingEdus(db, two, { limit: 10, bytes: 1_000 })).map(({ edu }) => edu)).toEqual(['{"n":2}'])
+    expect((await waitingEdus(db, [two], { limit: 10, bytes: 1_000 })).map(({ edu }) => edu)).toEqual(['{"n":2}'])
     const letGo = sending.peers.hold(two)
     sending.edus.wake([two])
     await eventually('a request is open', () => sending.peers.to(two).length === 1)

@@ -19,10 +19,10 @@ afterEach(async () => {
     await db.deleteFrom(table).execute()
 })
 
-/** A process on the database. */
-async function start(options: TestSenderOptions = {}) {
+/** A process on the database. `through`: how its sender asks it. */
+async function start({ through = db, ...options }: TestSenderOptions & { through?: typeof db } = {}) {
   const engine = await testRooms(database)
-  const sending = testSender(database, engine, options)
+  const sending = testSender({ db: through }, engine, options)
   const { sender } = sending
   let closing: Promise<void> | undefined
   const close = () => (closing ??= sending.close().then(() => engine.close()))
@@ -109,6 +109,28 @@ describe('an event of a local user', () => {
     expect(peers.said(one).slice(before)).toEqual(['lost', 'newest', 'elsewhere'])
     expect(newest.position).toBeDefined()
     expect(await waiting()).toEqual([])
+  })
+})
+
+describe('an event for many servers', () => {
+  it('costs fewer statements than there are servers', async () => {
+    let statements = 0
+    const through = db.withPlugin({
+      transformQuery: ({ node }) => (statements++, node),
+      transformResult: ({ result }) => Promise.resolve(result),
+    })
+    const { engine, peers, settled } = await start({ through })
+    const servers = Array.from({ length: 25 }, (_, i) => `many${i}.example`)
+    const { room } = await sharedRoom(
+      engine,
+      servers.map((server) => `@zoe:${server}`),
+    )
+    await settled()
+    statements = 0
+    await say(engine, room, mia, 'hello')
+    await settled()
+    for (const server of servers) expect(peers.said(server)).toEqual([`join ${mia}`, 'hello'])
+    expect(statements).toBeLessThan(servers.length)
   })
 })
 

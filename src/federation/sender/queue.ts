@@ -1,0 +1,101 @@
+/**
+ * What waits for destinations, as one process takes it: many destinations in one statement. What is written is written
+ * under the lease of the destination; where it is lost, that destination alone hears of it.
+ */
+import {
+  closeTransactions,
+  LeaseLost,
+  putTransactions,
+  recordFailures,
+  releaseDestinations,
+  takeDestinations,
+  transactionInFlight,
+  type Closing,
+  type Failure,
+  type Holder,
+  type OpenTransaction,
+  type TakenDestination,
+} from '../../store/destinations.js'
+import { compose, type ComposeDeps } from './compose.js'
+import { Together } from './together.js'
+
+export class Queue {
+  private readonly taking = new Together((names: readonly string[]) => this.takeAll(names))
+  private readonly opening = new Together((names: readonly string[]) => this.openAll(names))
+  private readonly closing = new Together((closings: readonly Closing[]) => this.closeAll(closings))
+  private readonly failing = new Together((failures: readonly Failure[]) => this.failAll(failures))
+  private readonly releasing = new Together((names: readonly string[]) => this.releaseAll(names))
+
+  constructor(
+    private readonly deps: ComposeDeps,
+    private readonly holder: Holder,
+  ) {}
+
+  /** undefined: another process sends, or it is not yet time. */
+  take(destination: string): Promise<TakenDestination | undefined> {
+    return this.taking.of(destination)
+  }
+
+  async release(destination: string): Promise<void> {
+    await this.releasing.of(destination)
+  }
+
+  /**
+   * The transaction that is on its way, or the next, which is on its way from now on if it has content; undefined: nothing
+   * waits. @throws LeaseLost
+   */
+  async open({ name, hasOpen }: TakenDestination): Promise<OpenTransaction | undefined> {
+    const known = hasOpen ? await transactionInFlight(this.deps.db, name) : undefined
+    return known ?? ofLease(name, await this.opening.of(name))
+  }
+
+  /** Returns whether more waits. @throws LeaseLost */
+  async close(closing: Closing): Promise<boolean> {
+    return ofLease(closing.destination, await this.closing.of(closing))
+  }
+
+  /** @throws LeaseLost */
+  async fail(failure: Failure): Promise<void> {
+    ofLease(failure.destination, await this.failing.of(failure))
+  }
+
+  private async takeAll(names: readonly string[]) {
+    const taken = await takeDestinations(this.deps.db, this.holder, names, this.deps.now())
+    return names.map((name) => taken.get(name))
+  }
+
+  private async openAll(names: readonly string[]) {
+    const { db, now } = this.deps
+    const composed = await compose(this.deps, names)
+    const full = [...composed].filter(([, transaction]) => hasContent(transaction))
+    const put = full.length === 0 ? new Set() : await putTransactions(db, this.holder.holder, full, now())
+    return names.map((name) => {
+      const transaction = composed.get(name)
+      return transaction === undefined || !hasContent(transaction) || put.has(name) ? transaction : lost
+    })
+  }
+
+  private async closeAll(closings: readonly Closing[]) {
+    const closed = await closeTransactions(this.deps.db, this.holder, closings, this.deps.now())
+    return closings.map(({ destination }) => closed.get(destination) ?? lost)
+  }
+
+  private async failAll(failures: readonly Failure[]) {
+    const recorded = await recordFailures(this.deps.db, this.holder.holder, failures)
+    return failures.map(({ destination }) => (recorded.has(destination) ? undefined : lost))
+  }
+
+  private async releaseAll(names: readonly string[]) {
+    await releaseDestinations(this.deps.db, this.holder.holder, names)
+    return names.map(() => undefined)
+  }
+}
+
+export const hasContent = ({ pdus, edus }: OpenTransaction): boolean => pdus + edus > 0
+
+const lost = Symbol('the lease is lost')
+
+function ofLease<T>(destination: string, result: T | typeof lost): T {
+  if (result === lost) throw new LeaseLost(destination)
+  return result as T
+}
