@@ -125,7 +125,7 @@ export function assembleFederation(parts: FederationParts): Federation {
     async close() {
       await Promise.all(workers.map((worker) => worker.stop()))
       await outgoingEdus.settled()
-      await Promise.all([sender.close(), inbound.close(), serverKeys.close()])
+      await Promise.all([sender.close(), inbound.close(), serverKeys.close(), memberships.close()])
       await http.close()
     },
   }

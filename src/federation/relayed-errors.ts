@@ -27,12 +27,16 @@ export function relayed(cause: unknown): MatrixError {
   }
   if (!(cause instanceof RemoteError)) throw cause
   const { destination, status, errcode } = cause
-  if (status === 429) return limitExceeded(Math.min(cause.retryAfter ?? 1000, LONGEST_WAIT))
+  if (status === 429) return limitOf(cause)
 
   const passedStatus = status < 500 ? passed.get(errcode) : undefined
   if (passedStatus === undefined) return new MatrixError(502, 'M_UNKNOWN', `The server ${destination} failed to answer`)
   return new MatrixError(passedStatus, errcode, textOf(cause), extraOf(cause))
 }
+
+/** Of a 429: a client that waits as long as the other server asks for will do better. */
+export const limitOf = ({ retryAfter = 1000 }: RemoteError): MatrixError =>
+  limitExceeded(Math.min(retryAfter, LONGEST_WAIT))
 
 const textOf = ({ destination, error }: RemoteError): string =>
   error === '' ? `The server ${destination} refused the request` : error

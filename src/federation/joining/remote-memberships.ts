@@ -5,12 +5,13 @@
  * servers that may be in the room are asked one after the other. What our users hear when all fail is the error of the
  * server that came furthest, in our words.
  */
-import { serverNameOf, isServerName } from '../../protocol/identifiers.js'
+import { serverNameOf } from '../../protocol/identifiers.js'
 import { isObject, own, ownString, type JsonObject } from '../../protocol/json.js'
-import { forbidden, incompatibleRoomVersion, MatrixError, notFound } from '../../protocol/matrix-error.js'
+import { forbidden, MatrixError, notFound } from '../../protocol/matrix-error.js'
 import { allow } from '../../protocol/verdict.js'
 import type { RoomVersionRules } from '../../protocol/room-versions.js'
 import { OneAtATime } from '../../one-at-a-time.js'
+import { settledWithin } from '../../settled-within.js'
 import { Budget } from '../../room/inbound/asking.js'
 import { carryOver } from '../../room/carry-over.js'
 import { enter } from '../../room/inbound/entering.js'
@@ -26,13 +27,13 @@ import { keysWithOwn } from '../../room/inbound/own-signature.js'
 import { isKnown, type KnownRoom } from '../../room/known-room.js'
 import { memberContent } from '../../room/member-content.js'
 import { join, knock, leave, leaveUnheld } from '../../room/membership-changes.js'
-import { knockState, serversTold } from '../../room/invite-state.js'
+import { knockState } from '../../room/invite-state.js'
 import { proposeEvent } from '../../room/proposed-event.js'
+import { orTryAgain } from '../../room/received-memberships.js'
 import { residentRoom } from '../../room/room-for-server.js'
 import { joinGrant } from '../../room/restricted-join.js'
 import { redeemThirdPartyInvite, type IdentityKeys, type Redeemed } from '../../room/third-party-invites.js'
-import { largestServers } from '../../store/held-events.js'
-import { joinedOfServer, membershipIn } from '../../store/memberships.js'
+import { joinedOfServer, membershipIn, type MembershipRow } from '../../store/memberships.js'
 import { profile } from '../../store/profiles.js'
 import { roomNumber } from '../../store/rooms.js'
 import type { RoomName } from '../../store/room-names.js'
@@ -40,9 +41,10 @@ import type { StoredEvent } from '../../store/stored-event.js'
 import { relayed } from '../relayed-errors.js'
 import type { RemoteQueries } from '../remote-queries.js'
 import { RemoteError, Unreachable, type Remote } from '../remote.js'
-import type { Handshake } from '../../room/membership-templates.js'
 import { exchangeThirdPartyInvite } from './exchange-third-party-invite.js'
-import { makeEvent, type Made } from './handshake.js'
+import { makeEvent, type Made, type Wanted } from './handshake.js'
+import { failureOf, furthest, inviteRefused, refusalOf } from './refusals.js'
+import { Residents } from './residents.js'
 import { sendInvite } from './send-invite.js'
 import { sendJoin } from './send-join.js'
 import { sendKnock, sendLeave } from './send-membership.js'
@@ -66,13 +68,25 @@ interface Found {
   readonly via: readonly string[]
 }
 
-/** Of one request, asked one after the other. */
-const MOST_CANDIDATES = 12
+/** Candidates are asked one after the other, somebody waits: after so long no other is asked. In ms. */
+const LOOKING = 60_000
+/** Who comes into a room does not wait longer for others of ours who are coming into it, in ms. */
+const PATIENCE = 20_000
+/** Who leaves does not wait longer for other servers, in ms: what they have to be told they are told in the end. */
+const PATIENCE_OF_LEAVE = 3_000
 
 export class RemoteMemberships {
+  /** By room and user. */
   private readonly oneAtATime = new OneAtATime()
+  /** By room: joins that the room's servers are about to take. */
+  private readonly entering = new OneAtATime()
+  private readonly residents: Residents
+  private readonly telling = new Set<Promise<void>>()
+  private readonly closing = new AbortController()
 
-  constructor(private readonly deps: RemoteMembershipsDeps) {}
+  constructor(private readonly deps: RemoteMembershipsDeps) {
+    this.residents = new Residents(deps.inbound)
+  }
 
   /** Resolves with the room's id, when it can be used. `signed`: an identity server's word on whom an invite is for. */
   async join(
@@ -89,16 +103,33 @@ export class RemoteMemberships {
       await join(this.deps.inbound, name, userId, more)
       return roomId
     }
-    await this.oneAtATime.run(roomId, async () => {
-      const known = await this.deps.inbound.stores.names.find(roomId)
-      // Somebody of ours came into it meanwhile.
-      if (known !== undefined && isKnown(known) && (await this.letsIn(known, userId)))
-        return join(this.deps.inbound, known, userId, more)
+    await this.oneAtATime.run(JSON.stringify([roomId, userId]), async () => {
+      await this.entering.ended(roomId, PATIENCE)
+      if (await this.joinHere(roomId, userId, more)) return
       const content = memberContent('join', await profile(this.deps.inbound.db, userId), more)
-      await this.handshake('join', roomId, userId, content, candidates, signal)
-      await carryOver(this.deps.inbound, await this.deps.inbound.rooms.named(roomId), userId)
+      const wanted = { membership: 'join', roomId, userId, content } as const
+      await this.handshake(wanted, candidates, (resident, made) => this.enter(resident, made, more), signal)
     })
     return roomId
+  }
+
+  /** Users of ours come into a room one after the other: who comes after the first needs no other server. */
+  private enter(resident: string, made: Made, more: JsonObject): Promise<void> {
+    const { roomId, sender } = made.pdu.event
+    const entering = async () => {
+      if (await this.joinHere(roomId, sender, more)) return
+      await this.completeJoin(resident, made)
+      await carryOver(this.deps.inbound, await this.deps.inbound.rooms.named(roomId), sender)
+    }
+    return this.entering.run(roomId, entering, PATIENCE)
+  }
+
+  /** False unless somebody of ours is in the room by now, and the user can join them. */
+  private async joinHere(roomId: string, userId: string, more: JsonObject): Promise<boolean> {
+    const known = await this.deps.inbound.stores.names.find(roomId)
+    if (known === undefined || !isKnown(known) || !(await this.letsIn(known, userId))) return false
+    await join(this.deps.inbound, known, userId, more)
+    return true
   }
 
   /** Users of ours are in the room, and it is none that only other servers can let the user into. */
@@ -116,30 +147,68 @@ export class RemoteMemberships {
       return roomId
     }
     const content = memberContent('knock', await profile(this.deps.inbound.db, userId), more)
-    await this.oneAtATime.run(roomId, () => this.handshake('knock', roomId, userId, content, candidates, signal))
+    const wanted = { membership: 'knock', roomId, userId, content } as const
+    await this.oneAtATime.run(JSON.stringify([roomId, userId]), () =>
+      this.handshake(wanted, candidates, (resident, made) => this.completeKnock(resident, made), signal),
+    )
     return roomId
   }
 
   /**
    * Leaves a room, declines an invite, takes back a knock. Where no server takes the leave, the invite or the knock is gone
-   * for the user all the same. It goes on when its client has gone.
+   * for the user all the same. It goes on when its client has gone, or has been answered.
    */
   async leave(userId: string, roomId: string, more: JsonObject): Promise<void> {
-    const { stores, db, logger } = this.deps.inbound
+    const { stores, db } = this.deps.inbound
     const name = await stores.names.find(roomId)
     if (name === undefined) throw notFound('This server does not know the room')
-    const candidates = await this.candidates(roomId, name, userId, [])
+    const candidates = await this.residents.candidates(roomId, name, userId, [])
     if (isKnown(name) && ((await this.isIn(name)) || candidates.length === 0)) {
       return leave(this.deps.inbound, name, userId, more)
     }
     const current = await membershipIn(db, name.room, userId)
     if (current?.membership === 'invite' || current?.membership === 'knock') {
-      await this.handshake('leave', roomId, userId, more, candidates).catch((cause: unknown) => {
-        if (!(cause instanceof MatrixError)) throw cause
-        logger.info({ room_id: roomId, reason: cause.message }, 'no server took the refusal of an invite')
-      })
+      const telling = this.tell(roomId, current, more, candidates).finally(() => this.telling.delete(telling))
+      this.telling.add(telling)
+      await settledWithin(PATIENCE_OF_LEAVE, telling)
     }
     await leaveUnheld(this.deps.inbound, name, userId)
+  }
+
+  /** Tells the room that the user does not want this invite, or this knock, any more. Fails in silence. */
+  private async tell(
+    roomId: string,
+    ended: MembershipRow,
+    more: JsonObject,
+    candidates: readonly string[],
+  ): Promise<void> {
+    const { db, logger } = this.deps.inbound
+    const wanted = { membership: 'leave', roomId, userId: ended.user, content: more } as const
+    const { signal } = this.closing
+    const complete = async (resident: string, made: Made) => {
+      // They may have been invited again meanwhile, or have joined.
+      const current = await membershipIn(db, ended.room, ended.user)
+      const isStillWanted = current?.position === ended.position || current?.membership === 'leave'
+      if (isStillWanted) await sendLeave(this.deps.remote, resident, made, signal)
+    }
+    try {
+      await this.handshake(wanted, candidates, complete, signal)
+    } catch (cause) {
+      if (cause instanceof MatrixError)
+        logger.info({ room_id: roomId, reason: cause.message }, 'no server took the refusal of an invite')
+      else logger.error({ err: cause, room_id: roomId }, 'an invite could not be refused in its room')
+    }
+  }
+
+  /** Resolves when no leave is on its way that nobody waits for. */
+  async settled(): Promise<void> {
+    await Promise.all(this.telling)
+  }
+
+  /** Such leaves are given up. */
+  async close(): Promise<void> {
+    this.closing.abort()
+    await this.settled()
   }
 
   /**
@@ -178,7 +247,7 @@ export class RemoteMemberships {
     { roomId, via }: Found,
   ): Promise<{ roomId: string; name: RoomName | undefined; candidates: readonly string[] }> {
     const name = await this.deps.inbound.stores.names.find(roomId)
-    return { roomId, name, candidates: await this.candidates(roomId, name, userId, via) }
+    return { roomId, name, candidates: await this.residents.candidates(roomId, name, userId, via) }
   }
 
   private async found({ roomIdOrAlias, via }: Destination, signal: AbortSignal | undefined): Promise<Found> {
@@ -192,62 +261,51 @@ export class RemoteMemberships {
     return (await joinedOfServer(db, room, serverName, 1)).length > 0
   }
 
-  /** Who invited them is in the room; then whom the client named, who is said to be in it, who was in it when we were. */
-  private async candidates(
-    roomId: string,
-    name: RoomName | undefined,
-    userId: string,
-    via: readonly string[],
-  ): Promise<string[]> {
-    const { db, serverName } = this.deps.inbound
-    const membership = name && (await membershipIn(db, name.room, userId))
-    const isWaiting = membership?.membership === 'invite' || membership?.membership === 'knock'
-    const told = isWaiting ? serversTold(membership) : []
-    const residents = name !== undefined && isKnown(name) ? await largestServers(db, name.room, 5) : []
-    const named = [...told.slice(0, 1), ...via, ...told, ...residents, serverNameOf(roomId)]
-    const servers = named.filter((server): server is string => server !== undefined && isServerName(server))
-    return [...new Set(servers)].filter((server) => server !== serverName).slice(0, MOST_CANDIDATES)
-  }
-
   /**
    * With the first of the candidates that can. `signal` ends it only before an event goes out: what a server has taken is
    * in the room, and has to be known here.
    * @throws MatrixError
    */
   private async handshake(
-    membership: Handshake,
-    roomId: string,
-    userId: string,
-    content: JsonObject,
+    wanted: Omit<Wanted, 'version' | 'now'>,
     candidates: readonly string[],
+    complete: (resident: string, made: Made) => Promise<void>,
     signal?: AbortSignal,
   ): Promise<void> {
-    const { remote, inbound } = this.deps
+    const { inbound } = this.deps
+    const { membership, roomId } = wanted
     if (candidates.length === 0) throw notFound('No server that is in the room is known: name one with `via`')
-    let failure: unknown
-    for (const resident of candidates) {
+    const deadline = inbound.now() + LOOKING
+    let failure: Error | undefined
+    for (const resident of this.residents.inTurn(candidates)) {
+      if (failure !== undefined && (signal?.aborted === true || inbound.now() > deadline)) break
       try {
-        const known = await inbound.stores.names.find(roomId)
-        const wanted = { membership, roomId, version: known?.version, userId, content, now: inbound.now() }
-        const made = await makeEvent(remote, inbound.rooms.deps.server, resident, wanted, signal)
-        return await this.complete(membership, resident, made)
+        await complete(resident, await this.made(resident, wanted, signal))
+        return
       } catch (cause) {
-        if (!(cause instanceof RemoteError || cause instanceof Unreachable || cause instanceof NotNow)) throw cause
-        inbound.logger.info({ room_id: roomId, resident, reason: cause.message }, `a ${membership} failed`)
-        failure = furthest(failure, cause)
+        const failed = failureOf(cause)
+        inbound.logger.info({ room_id: roomId, resident, reason: failed.message }, `a ${membership} failed`)
+        failure = furthest(failure, failed)
       }
     }
     throw refusalOf(failure, membership)
   }
 
-  private complete(membership: Handshake, resident: string, made: Made): Promise<void> {
-    switch (membership) {
-      case 'join':
-        return this.completeJoin(resident, made)
-      case 'leave':
-        return sendLeave(this.deps.remote, resident, made)
-      case 'knock':
-        return this.completeKnock(resident, made)
+  private async made(
+    resident: string,
+    wanted: Omit<Wanted, 'version' | 'now'>,
+    signal: AbortSignal | undefined,
+  ): Promise<Made> {
+    const { remote, inbound } = this.deps
+    const version = (await inbound.stores.names.find(wanted.roomId))?.version
+    const { server } = inbound.rooms.deps
+    try {
+      const made = await makeEvent(remote, server, resident, { ...wanted, version, now: inbound.now() }, signal)
+      this.residents.answered(resident)
+      return made
+    } catch (cause) {
+      if (cause instanceof Unreachable && signal?.aborted !== true) this.residents.didNotAnswer(resident)
+      throw cause
     }
   }
 
@@ -265,6 +323,7 @@ export class RemoteMemberships {
         event: undefined,
         sender: event.sender,
         strippedState: knockState(event, told),
+        unheldEventId: event.eventId,
       },
     ])
   }
@@ -289,7 +348,7 @@ export class RemoteMemberships {
       // Their server may have left out the signature it did not know.
       const checked = await checkPolicy(inbound, name, signed)
       const how = { kind: 'live', isRelayed: true, policy: checked.policy } as const
-      const { event } = await receive(inbound, name, { pdu: checked.pdu, how })
+      const { event } = await orTryAgain(receive(inbound, name, { pdu: checked.pdu, how }))
       if (event.fate !== 'accepted') throw forbidden(`The room does not take the invite: ${event.reason}`)
       return event
     } catch (cause) {
@@ -348,50 +407,4 @@ export class RemoteMemberships {
 function hasSignatureOf({ event }: Pdu, server: string): boolean {
   const signatures = own(event.pdu, 'signatures')
   return isObject(signatures) && own(signatures, server) !== undefined
-}
-
-/** A server that knows the room says more than one that cannot be reached. */
-function furthest(before: unknown, cause: Error): Error {
-  if (before instanceof RemoteError && !(cause instanceof RemoteError && rank(cause) > rank(before))) return before
-  return cause
-}
-
-const rank = ({ status, errcode }: RemoteError): number =>
-  errcode === 'M_INCOMPATIBLE_ROOM_VERSION' ? 3 : status === 403 || status === 400 ? 2 : status === 404 ? 1 : 0
-
-function refusalOf(failure: unknown, membership: Handshake): MatrixError {
-  if (failure instanceof RemoteError) {
-    if (failure.errcode === 'M_INCOMPATIBLE_ROOM_VERSION')
-      return incompatibleRoomVersion(ownString(failure.body, 'room_version') ?? 'unknown')
-    if (failure.status === 403 || /^M_UNABLE_TO_/.test(failure.errcode))
-      return forbidden(`The room's servers do not allow the ${membership}: ${failure.error}`)
-    if (failure.status === 404) return notFound(`${failure.destination} does not know the room`)
-    return new MatrixError(502, 'M_UNKNOWN', `${failure.destination} did not take the ${membership}: ${failure.error}`)
-  }
-  const why = failure instanceof Error ? `: ${failure.message}` : ''
-  return new MatrixError(
-    failure instanceof NotNow ? 502 : 504,
-    'M_UNKNOWN',
-    `No server of the room took the ${membership}${why}`,
-  )
-}
-
-/** @throws MatrixError: what the inviting user hears. */
-function inviteRefused(cause: Error, target: string): MatrixError {
-  if (cause instanceof RemoteError && cause.errcode === 'M_INVITE_BLOCKED')
-    return new MatrixError(403, 'M_INVITE_BLOCKED', `${target} does not accept invites from you`)
-  if (cause instanceof RemoteError && cause.status === 403)
-    return forbidden(`The server of ${target} refuses the invite: ${cause.error}`)
-  if (cause instanceof RemoteError && cause.errcode === 'M_INCOMPATIBLE_ROOM_VERSION')
-    return new MatrixError(
-      400,
-      'M_UNSUPPORTED_ROOM_VERSION',
-      `The server of ${target} does not know rooms of this version`,
-    )
-  if (cause instanceof RemoteError && cause.status === 404) return notFound(`There is no user ${target}`)
-  return new MatrixError(
-    cause instanceof RemoteError ? 502 : 504,
-    'M_UNKNOWN',
-    `${target} could not be invited: ${cause.message}`,
-  )
 }

@@ -7,8 +7,8 @@ import { objectIn, type Made } from './handshake.js'
 const TIMEOUT = 30_000
 
 /** @throws RemoteError, Unreachable */
-export async function sendLeave(remote: Remote, resident: string, made: Made): Promise<void> {
-  await send(remote, resident, 'v2/send_leave', made)
+export async function sendLeave(remote: Remote, resident: string, made: Made, signal: AbortSignal): Promise<void> {
+  await send(remote, resident, 'v2/send_leave', made, signal)
 }
 
 /** What the server tells of the room: an array of events, if it is as it should be. @throws RemoteError, Unreachable */
@@ -17,7 +17,14 @@ export async function sendKnock(remote: Remote, resident: string, made: Made): P
   return own(objectIn(resident, answer), 'knock_room_state')
 }
 
-function send(remote: Remote, resident: string, endpoint: string, { pdu: { event }, content }: Made): Promise<string> {
+function send(
+  remote: Remote,
+  resident: string,
+  endpoint: string,
+  { pdu: { event }, content }: Made,
+  signal?: AbortSignal,
+): Promise<string> {
   const path = `/_matrix/federation/${endpoint}/${encodeURIComponent(event.roomId)}/${encodeURIComponent(event.eventId)}`
-  return remote.request(resident, { method: 'PUT', path, content, timeout: TIMEOUT, maxBytes: 8 * 1024 * 1024 })
+  const request = { method: 'PUT', path, content, timeout: TIMEOUT, maxBytes: 8 * 1024 * 1024 } as const
+  return remote.request(resident, request, signal)
 }

@@ -3,6 +3,7 @@
  * a room meanwhile waits until the join is stored, rather than being of a room we do not know.
  */
 import { LRUCache } from 'lru-cache'
+import { settledWithin } from '../../settled-within.js'
 
 /** What arrives does not wait longer, in ms: its sender would think us dead. */
 const PATIENCE = 20_000
@@ -24,10 +25,6 @@ export class Entrances {
 
   async ended(roomId: string): Promise<void> {
     const entering = this.underWay.get(roomId)
-    if (entering === undefined) return
-    let timer: NodeJS.Timeout | undefined
-    const outOfPatience = new Promise<void>((resolve) => (timer = setTimeout(resolve, PATIENCE)))
-    await Promise.race([entering, outOfPatience])
-    clearTimeout(timer)
+    if (entering !== undefined) await settledWithin(PATIENCE, entering)
   }
 }

@@ -1,15 +1,17 @@
 /** Memberships by handshake with a server that answers late, wrongly, or by events that are not known here. */
-import { afterEach, describe, expect, it, jest } from '@jest/globals'
+import { afterAll, afterEach, describe, expect, it, jest } from '@jest/globals'
 import type { JsonObject } from '../../../src/protocol/json.js'
 import { allow, reject, type Verdict } from '../../../src/protocol/verdict.js'
+import { EventsUnknown, HeadMoved } from '../../../src/room/arrival.js'
 import { withSignature } from '../../../src/room/inbound/signatures.js'
+import { ResolutionTooCostly } from '../../../src/room/resolution/limits.js'
 import { eventually } from '../../support/eventually.js'
 import { startWithHostilePeer, type Operation } from '../../support/hostile-peer.js'
-import { json } from '../../support/https-server.js'
+import { HttpsServer, json, type Script } from '../../support/https-server.js'
 import type { Branch } from '../../support/laboratory/index.js'
 import type { TestUser } from '../../support/test-user.js'
 
-const { hearth, peer, faults } = await startWithHostilePeer()
+const { hearth, peer, authority, faults } = await startWithHostilePeer()
 const { rooms } = hearth.services
 const v3 = '/_matrix/client/v3'
 
@@ -157,6 +159,108 @@ describe('a join', () => {
     await peer.settled()
     expect(await join(max, room)).toMatchObject({ status: 403, body: { errcode: 'M_FORBIDDEN' } })
     expect(await membership(room, max)).toBeUndefined()
+  })
+})
+
+describe('a join among servers that do not answer', () => {
+  /** A server that is not this one, and may know the room for all anybody can tell. */
+  async function another(script: Script): Promise<{ readonly name: string; readonly server: HttpsServer }> {
+    const server = await HttpsServer.listening(authority, ['localhost', '127.0.0.1'])
+    server.script = script
+    others.push(server)
+    return { name: `localhost:${server.port}`, server }
+  }
+  const others: HttpsServer[] = []
+  afterAll(() => Promise.all(others.map((server) => server.close())))
+
+  const joinVia = (user: TestUser, { roomId }: Pick<Branch, 'roomId'>, ...via: readonly string[]) =>
+    user.post(`${v3}/join/${encodeURIComponent(roomId)}?${via.map((name) => `via=${name}`).join('&')}`, {})
+
+  it('does not wait for those that another user is waiting for', async () => {
+    const [mia, max] = [await hearth.user(), await hearth.user()]
+    const silent = await another(() => {})
+    const room = peer.room()
+    const waiting = joinVia(mia, room, silent.name, peer.name)
+    await eventually('it is asked', () => silent.server.asked.length > 0)
+    expect((await join(max, room)).status).toBe(200)
+    expect(await membership(room, mia)).toBeUndefined()
+    const before = peer.timesAsked('send_join')
+    silent.server.dropConnections()
+    expect((await waiting).status).toBe(200)
+    // By way of what max has brought.
+    expect(peer.timesAsked('send_join')).toBe(before)
+  })
+
+  it('asks those that did not answer a moment ago after the others', async () => {
+    const mia = await hearth.user()
+    const broken = await another((_asked, response) => void response.end('not JSON'))
+    const asked = () => broken.server.asked.filter(({ url }) => url.includes('make_join')).length
+    for (let i = 0; i < 2; i++) expect((await joinVia(mia, peer.room(), broken.name, peer.name)).status).toBe(200)
+    expect(asked()).toBe(1)
+    // Where there is no other it is asked all the same.
+    expect((await joinVia(mia, { roomId: `!nowhere:${broken.name}` }, broken.name)).status).toBe(504)
+    expect(asked()).toBe(2)
+  })
+
+  it('hears how long a server wants to be left alone', async () => {
+    const mia = await hearth.user()
+    peer.answers('make_join', (_honest, _asked, response) =>
+      json(response, { errcode: 'M_LIMIT_EXCEEDED', error: 'slow down', retry_after_ms: 4_321 }, 429),
+    )
+    expect(await join(mia, peer.room())).toMatchObject({
+      status: 429,
+      body: { errcode: 'M_LIMIT_EXCEEDED', retry_after_ms: 4_321 },
+    })
+  })
+})
+
+describe('a join that the room here cannot take at the moment', () => {
+  it.each<[string, Error, number]>([
+    ['because it moves all the time', new HeadMoved('moved'), 503],
+    ['because it would cost too much', new ResolutionTooCostly('too much'), 503],
+    ['because events are missing', new EventsUnknown('prev', ['$missing']), 502],
+  ])('%s is refused as what it is', async (_sentence, reason, status) => {
+    const mia = await hearth.user()
+    const { receiveAll } = rooms
+    jest.spyOn(rooms, 'receiveAll').mockImplementation(async (name, arrivals) => {
+      const isJoin = arrivals.some(({ kind }) => kind === 'entrance')
+      return isJoin ? [{ status: 'rejected', reason }] : receiveAll.call(rooms, name, arrivals)
+    })
+    expect(await join(mia, peer.room())).toMatchObject({ status, body: { errcode: 'M_UNKNOWN' } })
+  })
+})
+
+describe('an invite that is declined while the other server is slow', () => {
+  const decline = (user: TestUser, { roomId }: Branch) =>
+    user.post(`${v3}/rooms/${encodeURIComponent(roomId)}/leave`, {})
+  const isInvited = async (user: TestUser, { roomId }: Branch) =>
+    (await user.sync()).rooms?.invite?.[roomId] !== undefined
+
+  it('is gone at once, and in the room as soon as it can be', async () => {
+    const mia = await hearth.user()
+    const room = peer.room()
+    await invite(room, mia)
+    const { letGo } = holdBack('make_leave')
+    expect((await decline(mia, room)).status).toBe(200)
+    expect(await isInvited(mia, room)).toBe(false)
+    const before = peer.timesAsked('send_leave')
+    letGo()
+    await eventually('the room hears of it', () => peer.timesAsked('send_leave') > before)
+  })
+
+  it('may be made anew: then that one is not declined', async () => {
+    const mia = await hearth.user()
+    const room = peer.room()
+    await invite(room, mia)
+    const { letGo } = holdBack('make_leave')
+    expect((await decline(mia, room)).status).toBe(200)
+    const before = peer.timesAsked('send_leave')
+    room.kick(peer.eve, mia.userId)
+    await invite(room, mia)
+    letGo()
+    await hearth.services.memberships.settled()
+    expect(peer.timesAsked('send_leave')).toBe(before)
+    expect(await isInvited(mia, room)).toBe(true)
   })
 })
 
