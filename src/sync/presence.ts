@@ -259,7 +259,8 @@ export class Presences {
         known.said = { ...known.said, presence: 'offline', currentlyActive: false }
       }
       this.look(known)
-      if (known.said === undefined && now - known.saidAt >= SAY_AGAIN) this.unsaid.add(known)
+      const isSaidAnyway = known.said !== undefined || this.changed.has(known)
+      if (!isSaidAnyway && now - known.saidAt >= SAY_AGAIN) this.unsaid.add(known)
     }
     this.say()
   }

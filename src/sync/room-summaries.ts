@@ -8,12 +8,13 @@ import type { Rooms } from '../room/rooms.js'
 import type { Fact } from '../store/facts.js'
 import type { RoomSummary } from '../store/log-writer.js'
 import type { RoomName } from '../store/room-names.js'
-import { firstMembers, summariesOf, type FirstMembers } from '../store/room-windows.js'
+import { firstMembers, partialRooms, summariesOf, type FirstMembers } from '../store/room-windows.js'
 import type { Stores } from '../store/stores.js'
 
 export interface ShownSummary {
-  readonly joined: number
-  readonly invited: number
+  /** undefined: members are still to come. */
+  readonly joined: number | undefined
+  readonly invited: number | undefined
   /** undefined: the room has a name. */
   readonly heroes: readonly string[] | undefined
 }
@@ -44,12 +45,16 @@ export class RoomSummaries {
     const summaries = await summariesOf(this.stores.db, rooms)
     const nameless = [...summaries].flatMap(([room, summary]) => (isNameless(summary) ? [room] : []))
     const members = await firstMembers(this.stores.db, nameless, HEROES + 1)
-    return new Map([...summaries].map(([room, summary]) => [room, shown(summary, members.get(room), userId)]))
+    const partial = await partialRooms(this.stores.db, rooms)
+    return new Map(
+      [...summaries].map(([room, summary]) => [room, shown(summary, members.get(room), userId, partial.has(room))]),
+    )
   }
 
   async of(name: RoomName, userId: string): Promise<ShownSummary> {
-    const summary = await this.rooms.summary(name)
-    return shown(summary, isNameless(summary) ? await this.firstMembers(name.room) : undefined, userId)
+    const { summary, head } = await this.rooms.head(name)
+    const members = isNameless(summary) ? await this.firstMembers(name.room) : undefined
+    return shown(summary, members, userId, head.partialJoin !== undefined)
   }
 
   private async firstMembers(room: RoomNumber): Promise<FirstMembers> {
@@ -69,14 +74,19 @@ export class RoomSummaries {
 const isNameless = ({ name, canonical_alias }: RoomSummary): boolean => name === null && canonical_alias === null
 
 /** The requester is never their own hero. "When no joined or invited members are available", those who left. */
-function shown(summary: RoomSummary, members: FirstMembers | undefined, userId: string): ShownSummary {
+function shown(
+  summary: RoomSummary,
+  members: FirstMembers | undefined,
+  userId: string,
+  isPartial: boolean,
+): ShownSummary {
   const others = (users: readonly string[]) => users.filter((user) => user !== userId).slice(0, HEROES)
   const present = members && others(members.present)
   const heroes = present?.length === 0 ? others(members!.gone) : present
+  if (isPartial) return { joined: undefined, invited: undefined, heroes }
   return { joined: summary.joined_members, invited: summary.invited_members, heroes }
 }
 
 export function summaryText({ joined, invited, heroes }: ShownSummary): string {
-  const named = heroes === undefined ? '' : `,"m.heroes":${JSON.stringify(heroes)}`
-  return `{"m.joined_member_count":${joined},"m.invited_member_count":${invited}${named}}`
+  return JSON.stringify({ 'm.joined_member_count': joined, 'm.invited_member_count': invited, 'm.heroes': heroes })
 }

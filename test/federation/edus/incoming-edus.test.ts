@@ -1,20 +1,22 @@
 import { describe, expect, it } from '@jest/globals'
 import { IncomingEdus } from '../../../src/federation/edus/incoming-edus.js'
 import { silentLogger } from '../../../src/logger.js'
-import type { JsonObject } from '../../../src/protocol/json.js'
+import { isObject, type Json, type JsonObject } from '../../../src/protocol/json.js'
 import { ServerAcls } from '../../../src/room/server-acls.js'
+import { eventually } from '../../support/eventually.js'
 import { startTestHomeserver, type TestUser } from '../../support/homeserver.js'
 import { carol, dave, erin } from '../../support/laboratory/index.js'
 import { sharedRoom, type SharedRoom } from '../../support/remote-users.js'
 
-const homeserver = await startTestHomeserver()
+const homeserver = await startTestHomeserver({ environment: { PRESENCE: 'local' } })
 const { services } = homeserver
 const mia = await homeserver.user('mia')
 const two = 'two.example'
 
-const incoming = () =>
+const incoming = (changes: { presences?: undefined } = {}) =>
   new IncomingEdus({
     ...services,
+    ...changes,
     acls: new ServerAcls(services.rooms),
     serverName: services.config.serverName,
     logger: silentLogger,
@@ -45,6 +47,17 @@ const receipt = (roomId: string, userId: string, eventId: string, data: object =
     edu_type: 'm.receipt',
     content: { [roomId]: { 'm.read': { [userId]: { event_ids: [eventId], data } } } },
   }) as JsonObject
+
+const presence = (...push: readonly unknown[]) =>
+  ({
+    edu_type: 'm.presence',
+    content: {
+      push: push.map((update) =>
+        isObject(update as Json) ? { presence: 'online', last_active_ago: 1, ...(update as object) } : update,
+      ),
+    },
+  }) as unknown as JsonObject
+const updateKeys = ['user_id', 'presence', 'last_active_ago', 'status_msg', 'currently_active']
 
 let messages = 0
 const toDevice = (sender: string, to: object, changes: object = {}) =>
@@ -187,21 +200,79 @@ describe('messages to devices', () => {
   })
 })
 
+describe('presence of other servers', () => {
+  const presences = async (since?: string): Promise<Record<string, object>> => {
+    const { presence } = await mia.sync({ since, set_presence: 'offline' })
+    return Object.fromEntries(
+      (presence?.events ?? []).map(({ sender, content }: { sender: string; content: object }) => [sender, content]),
+    )
+  }
+  const shown = (userId: string, content: object) =>
+    eventually('it is shown', async () => {
+      try {
+        expect((await presences())[userId]).toEqual(content)
+        return true
+      } catch {
+        return false
+      }
+    })
+
+  it('is shown to our users who share a room, as it is said last', async () => {
+    await room()
+    const said = { presence: 'online', status_msg: 'Making cupcakes', currently_active: true }
+    expect(await take(two, presence({ user_id: dave, ...said, last_active_ago: 5_000 }))).toEqual({})
+    await shown(dave, { ...said, last_active_ago: expect.any(Number) })
+    await take(two, presence({ user_id: dave, presence: 'unavailable', last_active_ago: 400_000, status_msg: null }))
+    expect(services.presences!.of(dave)).toMatchObject({ presence: 'unavailable', statusMsg: undefined })
+  })
+
+  it('is not taken of users of another server, or of those in no room of ours', async () => {
+    await room({ members: [erin] })
+    const users = [erin, mia.userId, '@stranger:two.example', dave]
+    const updates = users.map((user_id) => ({ user_id, status_msg: `${user_id} is here` }))
+    expect(await take(two, presence(...updates))).toEqual({ 'other server': 2, 'not joined': 1 })
+    expect(users.map((userId) => services.presences!.of(userId).statusMsg)).toEqual([
+      undefined,
+      undefined,
+      undefined,
+      `${dave} is here`,
+    ])
+    expect(services.presences!.isKnown('@stranger:two.example')).toBe(false)
+  })
+
+  it('is bounded in users and in what they say', async () => {
+    await room()
+    const many = Array.from({ length: 700 }, (_, i) => ({ user_id: `@user${i}:two.example` }))
+    expect(await take(two, presence(...many), presence(...many))).toEqual({ 'too much': 400, 'not joined': 1_000 })
+    await take(two, presence({ user_id: dave, status_msg: 'x'.repeat(100_000) }))
+    expect(services.presences!.of(dave)).toMatchObject({ presence: 'online', statusMsg: undefined })
+  })
+})
+
 describe('an EDU that is malformed', () => {
   const hostile = [null, 1, 'x', '\0', [], {}, { __proto__: null }, ['x'], { x: {} }, { '\0': { '\0': 1 } }]
-  const types = ['m.typing', 'm.receipt', 'm.direct_to_device', 'm.device_list_update', 'm.signing_key_update']
+  const types = [
+    'm.typing',
+    'm.receipt',
+    'm.presence',
+    'm.direct_to_device',
+    'm.device_list_update',
+    'm.signing_key_update',
+  ]
 
   it('fails alone, whatever is where', async () => {
     const shared = await room()
     const good: readonly JsonObject[] = [
       typing(shared, dave),
       receipt(shared.room.roomId, dave, shared.room.events[0]!.eventId),
+      presence({ user_id: dave }),
       toDevice(dave, { [mia.userId]: { '*': { body: 'good' } } }),
       { edu_type: 'm.device_list_update', content: { user_id: dave, device_id: 'D', stream_id: 1, prev_id: [0] } },
       { edu_type: 'm.signing_key_update', content: { user_id: dave, master_key: {}, self_signing_key: {} } },
     ]
     for (const value of hostile) {
       const edus = types.map((edu_type) => ({ edu_type, content: value }) as JsonObject)
+      edus.push(presence(value), ...updateKeys.map((key) => presence({ user_id: dave, [key]: value })))
       for (const { edu_type, content } of good) {
         for (const key of Object.keys(content as JsonObject)) {
           edus.push({ edu_type, content: { ...(content as JsonObject), [key]: value } } as JsonObject)
@@ -213,8 +284,8 @@ describe('an EDU that is malformed', () => {
     }
   })
 
-  it('or of a type that is not known here, or of presence, is passed over', async () => {
-    const receiver = incoming()
+  it('or of a type that is not known here, or of presence where there is none, is passed over', async () => {
+    const receiver = incoming({ presences: undefined })
     await receiver.take(two, [
       { edu_type: 'm.presence', content: { push: [] } },
       { edu_type: '__proto__', content: {} },
@@ -223,7 +294,7 @@ describe('an EDU that is malformed', () => {
   })
 
   it('is dropped beyond a hundred in a transaction', async () => {
-    const edus = Array.from({ length: 103 }, () => ({ edu_type: 'm.presence', content: {} }))
+    const edus = Array.from({ length: 103 }, () => ({ edu_type: 'm.presence', content: { push: [] } }))
     expect(await take(two, ...edus)).toEqual({ 'too much': 3 })
   })
 })
