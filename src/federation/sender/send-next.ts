@@ -30,6 +30,14 @@ export interface SendDeps {
   readonly random: () => number
 }
 
+/** What is told of a request while it is under way. */
+export interface Asking {
+  readonly signal: AbortSignal
+  asked(): void
+  /** It has failed, or the answer is there. */
+  answered(): void
+}
+
 export type Outcome =
   | { readonly kind: 'nothing to send' }
   | { readonly kind: 'passed over'; readonly more: boolean }
@@ -46,7 +54,7 @@ export type Outcome =
 const TIMEOUT = 60_000
 
 /** One transaction. @throws LeaseLost; whatever the request threw when `signal` was aborted. */
-export async function sendNext(deps: SendDeps, destination: TakenDestination, signal: AbortSignal): Promise<Outcome> {
+export async function sendNext(deps: SendDeps, destination: TakenDestination, asking: Asking): Promise<Outcome> {
   const { queue } = deps
   const transaction = await queue.open(destination)
   if (transaction === undefined) return { kind: 'nothing to send' }
@@ -54,10 +62,10 @@ export async function sendNext(deps: SendDeps, destination: TakenDestination, si
     return { kind: 'passed over', more: await queue.close({ destination: destination.name, covered: transaction }) }
   }
   try {
-    await put(deps, destination.name, transaction, signal)
+    await put(deps, destination.name, transaction, asking)
   } catch (cause) {
     // We are shutting down; this says nothing about the destination.
-    if (signal.aborted) throw cause
+    if (asking.signal.aborted) throw cause
     return failed(deps, destination, transaction, cause)
   }
   const { id } = transaction
@@ -72,11 +80,16 @@ async function put(
   { remote }: SendDeps,
   destination: string,
   { id, body }: OpenTransaction,
-  signal: AbortSignal,
+  { signal, asked, answered }: Asking,
 ): Promise<void> {
   const content = parseExactJson(body) as JsonObject
   const path = `/_matrix/federation/v1/send/${encodeURIComponent(id)}`
-  await remote.request(destination, { method: 'PUT', path, content, timeout: TIMEOUT }, signal)
+  asked()
+  try {
+    await remote.request(destination, { method: 'PUT', path, content, timeout: TIMEOUT }, signal)
+  } finally {
+    answered()
+  }
 }
 
 async function failed(

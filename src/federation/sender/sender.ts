@@ -1,6 +1,7 @@
 /**
  * To whom something is sent when (what is sent: send-next.ts). Destinations with something to send take turns, so many at
- * once; those whose last request failed have a part of the places, so that a thousand dead servers keep nobody waiting.
+ * once; those whose last request failed have a part of the places. Who has been asked and does not answer in a moment
+ * gives its place back, and is waited for beside the others. So a thousand dead servers keep nobody waiting.
  *
  * A destination is woken when an event that is for it was committed here, when an EDU for it was made here, when its
  * server was heard after a failure, and by `poll`, which finds what other processes left behind and whose time has come.
@@ -20,7 +21,7 @@ import type { Fact } from '../../store/facts.js'
 import { CoalescedEdus } from './coalesced-edus.js'
 import type { ComposeDeps } from './compose.js'
 import { Queue } from './queue.js'
-import { sendNext, type Outcome, type SendDeps } from './send-next.js'
+import { sendNext, type Asking, type Outcome, type SendDeps } from './send-next.js'
 
 export interface SenderOptions extends Omit<ComposeDeps, 'coalesced' | 'now'>, Pick<SendDeps, 'remote'> {
   readonly logger: {
@@ -36,17 +37,31 @@ export interface SenderOptions extends Omit<ComposeDeps, 'coalesced' | 'now'>, P
 }
 
 export interface SenderConfig {
-  /** Destinations to which something is sent at once. Each is a request that waits, and for moments a connection. */
+  /** Destinations to which something is sent at once, without those that do not answer in a moment. */
   readonly atOnce: number
-  /** Of these, destinations whose last request failed. */
+  /** Destinations whose last request failed to which something is sent at once. */
   readonly failingAtOnce: number
+  /** In ms. */
+  readonly moment: number
+  /** Destinations in all. Each is a connection, with what is sent in memory. */
+  readonly most: number
   /** How long a destination is a process's own without a sign of life, in ms. Longer than a request may take. */
   readonly lease: number
   /** Transactions to a destination before it goes to the end of the queue. */
   readonly turn: number
 }
 
-export const senderConfig: SenderConfig = { atOnce: 64, failingAtOnce: 16, lease: 120_000, turn: 20 }
+export const senderConfig: SenderConfig = {
+  atOnce: 64,
+  failingAtOnce: 16,
+  moment: 200,
+  most: 1_024,
+  lease: 120_000,
+  turn: 20,
+}
+
+/** When this process is so late, it may be that which does not hear the answers, in ms. */
+const LATE = 50
 
 /** How long nobody asks whether a destination is free, when it was not, in ms. */
 const NOT_FREE = 2_000
@@ -56,6 +71,8 @@ const HEARD_LASTS = 10_000
 interface Place {
   readonly isFailing: boolean
   isWoken: boolean
+  /** It was asked, and has not answered in a moment. */
+  isSilent: boolean
   done: Promise<void>
 }
 
@@ -168,15 +185,18 @@ export class FederationSender {
   }
 
   private begin(): void {
-    let failing = 0
-    for (const { isFailing } of this.working.values()) if (isFailing) failing++
+    let [failing, silent] = [0, 0]
+    for (const { isFailing, isSilent } of this.working.values()) {
+      if (isFailing) failing++
+      if (isSilent) silent++
+    }
     for (const destination of this.waiting.values()) {
-      if (this.working.size >= this.config.atOnce) return
+      if (this.working.size >= Math.min(this.config.atOnce + silent, this.config.most)) return
       const isFailing = destination.failures > 0
       if (isFailing && failing >= this.config.failingAtOnce) continue
       if (isFailing) failing++
       this.waiting.delete(destination.name)
-      const place: Place = { isFailing, isWoken: false, done: Promise.resolve() }
+      const place: Place = { isFailing, isWoken: false, isSilent: false, done: Promise.resolve() }
       this.working.set(destination.name, place)
       place.done = this.work(destination.name, place).finally(() => this.end(destination.name, place))
     }
@@ -196,7 +216,7 @@ export class FederationSender {
       if (destination === undefined) return void this.resting.set(name, now() + NOT_FREE)
       for (let sent = 0; sent < this.config.turn; sent++) {
         place.isWoken = false
-        const outcome = await sendNext(this.deps, destination, this.closing.signal)
+        const outcome = await sendNext(this.deps, destination, this.asking(place))
         this.note(name, outcome)
         if (outcome.kind === 'failed') return
         if (outcome.kind === 'nothing to send') return await queue.release(name)
@@ -208,6 +228,24 @@ export class FederationSender {
     } catch (cause) {
       await this.failed(name, cause)
     }
+  }
+
+  private asking(place: Place): Asking {
+    let timer: NodeJS.Timeout | undefined
+    const { moment } = this.config
+    const wait = () => {
+      const due = performance.now() + moment
+      timer = setTimeout(() => {
+        if (performance.now() > due + LATE) return wait()
+        place.isSilent = true
+        this.begin()
+      }, moment)
+    }
+    const answered = () => {
+      clearTimeout(timer)
+      place.isSilent = false
+    }
+    return { signal: this.closing.signal, asked: wait, answered }
   }
 
   /** Whatever it was, what waits is where it was. */

@@ -293,6 +293,34 @@ describe('a destination that fails', () => {
   })
 })
 
+describe('destinations that say nothing for the first time', () => {
+  it('keep nobody else waiting, and no more than so many are waited for', async () => {
+    const config = { atOnce: 2, moment: 5, most: 7 }
+    const { engine, peers, settled } = await start({ config })
+    const silent = Array.from({ length: 6 }, (_, i) => `silent${i}.example`)
+    const { room } = await sharedRoom(
+      engine,
+      silent.map((server) => `@zoe:${server}`),
+    )
+    await settled()
+    // They answered later than the one that lives, and so their turns come first.
+    await db.updateTable('destination').set({ last_success_ts: 0 }).where('destination', '=', one).execute()
+    const letGo = silent.map((server) => peers.hold(server))
+    await say(engine, room, mia, 'hello')
+    await eventually('the living has it', () => peers.said(one).includes('hello'))
+    expect(silent.filter((server) => peers.to(server).length === 2)).toHaveLength(6)
+
+    const others = await sharedRoom(engine, [carol, erin])
+    const letGoOthers = [two, three].map((server) => peers.hold(server))
+    await eventually('one more is asked', () => peers.to(two).length + peers.to(three).length === 1)
+    await say(engine, others.room, mia, 'are you all there?')
+    expect(peers.to(two).length + peers.to(three).length).toBe(1)
+    for (const end of [...letGo, ...letGoOthers]) end()
+    await settled()
+    expect([two, three].map((server) => peers.said(server).at(-1))).toEqual(Array(2).fill('are you all there?'))
+  })
+})
+
 describe('two processes', () => {
   it('share the destinations, and each destination has one transaction in flight', async () => {
     const peers = new Peers()
