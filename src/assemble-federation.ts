@@ -24,6 +24,7 @@ import { ServerKeys } from './federation/server-keys.js'
 import type { Logger } from './logger.js'
 import { PeerBackfill } from './room/inbound/backfill.js'
 import { Inbound } from './room/inbound/inbound.js'
+import { PartialJoins } from './room/inbound/partial-joins.js'
 import { ReceivedTransactions } from './room/inbound/received-transactions.js'
 import type { RoomEngine } from './room/open-rooms.js'
 import { ReceivedInvites } from './room/received-invites.js'
@@ -36,6 +37,7 @@ import type { Presences } from './sync/presence.js'
 import type { Typing } from './sync/typing.js'
 import { startFederationSender } from './workers/federation-sender.js'
 import { startInbound } from './workers/inbound.js'
+import { startPartialJoins } from './workers/partial-joins.js'
 
 export interface FederationParts {
   readonly config: Config
@@ -78,14 +80,19 @@ export function assembleFederation(parts: FederationParts): Federation {
   const ownKeys = new OwnKeys({ db, now, serverName, signingKey })
   const peers = new FederationPeers(remote, serverKeys)
   const inbound = new Inbound({ db, stores, rooms, peers, acls, serverName, logger, holder })
+  const partialJoins = new PartialJoins(inbound.deps, holder)
   rooms.policies = inbound.deps.policies
   const sender = new FederationSender({ db, stores, serverName, remote, logger, random: anyFraction, holder })
   const edus = new IncomingEdus({ db, stores, rooms, acls, writer, typing, presences, deviceLists, serverName, logger, now })
   const queries = new RemoteQueries({ remote, rooms })
-  const memberships = new RemoteMemberships({ remote, queries, identityServers, inbound: inbound.deps })
+  const memberships = new RemoteMemberships({ remote, queries, identityServers, inbound: inbound.deps, partialJoins })
   const { rateLimits } = config.http
   const outgoingEdus = new OutgoingEdus({ db, rooms, serverName, sender, logger })
-  const workers = [startInbound({ inbound, logger }), startFederationSender({ sender, logger })]
+  const workers = [
+    startInbound({ inbound, logger }),
+    startPartialJoins({ partialJoins, logger }),
+    startFederationSender({ sender, logger }),
+  ]
   engine.log.subscribe((facts, origin) => {
     if (origin === 'here') sender.follow(facts)
     outgoingEdus.follow(facts, origin)
@@ -125,7 +132,7 @@ export function assembleFederation(parts: FederationParts): Federation {
     async close() {
       await Promise.all(workers.map((worker) => worker.stop()))
       await outgoingEdus.settled()
-      await Promise.all([sender.close(), inbound.close(), serverKeys.close(), memberships.close()])
+      await Promise.all([sender.close(), inbound.close(), partialJoins.close(), serverKeys.close(), memberships.close()])
       await http.close()
     },
   }

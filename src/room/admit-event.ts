@@ -374,7 +374,7 @@ const isCurrent = ({ view }: BuildContext, { head }: BuildingHead, target: Store
 
 export const withPlace = (held: StoredEvent | undefined) => (held?.stateAfter === undefined ? undefined : held)
 
-const missingOf = (context: AdmitContext, event: RoomEvent): string[] =>
+export const missingOf = (context: AdmitContext, event: RoomEvent): string[] =>
   event.prevEvents.filter((id) => withPlace(context.held(id)) === undefined)
 
 function stateBeforeOf(context: AdmitContext, before: BuildingHead, arrival: Arrival): StateReference {

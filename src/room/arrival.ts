@@ -5,7 +5,7 @@
 import type { RoomEvent } from '../protocol/room-event.js'
 import type { EventNumber, Position } from '../protocol/numbers.js'
 import type { Verdict } from '../protocol/verdict.js'
-import type { ClientTransaction } from '../store/log-writer.js'
+import type { ClientTransaction, PartialEntrance } from '../store/log-writer.js'
 import type { StoredEvent } from '../store/stored-event.js'
 
 export interface Arrival {
@@ -24,6 +24,8 @@ export interface Arrival {
   readonly place?: { readonly anchor: Position; readonly minor: number }
   /** Of an entrance: the whole state before it, as events we hold. */
   readonly stateBefore?: readonly EventNumber[]
+  /** Of an entrance whose state before it lacks members. */
+  readonly partial?: PartialEntrance
   /** Of an entrance: the version of the head at which nobody of ours was in the room. On another it is HeadMoved. */
   readonly onHead?: number
   /**

@@ -15,7 +15,11 @@ export interface AtHand {
   readonly missed: ReadonlySet<string>
 }
 
-export async function gather(stores: Stores, room: RoomNumber, arrivals: readonly Arrival[]): Promise<AtHand> {
+export async function gather(
+  stores: Stores,
+  room: RoomNumber,
+  arrivals: readonly Pick<Arrival, 'event'>[],
+): Promise<AtHand> {
   const own = arrivals.map(({ event }) => event.eventId)
   const named = arrivals.flatMap(({ event }) =>
     [...event.prevEvents, ...event.authEvents].concat(targetOf(event) ?? []),

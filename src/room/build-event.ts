@@ -81,7 +81,7 @@ export function buildEvent(context: BuildContext, before: BuildingHead, draft: D
   const { state, prevEvents, others } = standOn(context, before)
   const lookUp = remembering((type, key) => view.stateEvent(state, type, key))
   const authEvents = authEventKeys(rules, { ...draft, stateKey: draft.stateKey })
-    .map(([type, key]) => lookUp(type, key))
+    .map(([type, key]) => knownMember(before, type, lookUp(type, key)))
     .filter((event) => event !== undefined)
   const replaced = draft.stateKey === undefined ? undefined : lookUp(draft.type, draft.stateKey)
   const redacted = draft.redacts === undefined ? undefined : redactionTarget(context, before, draft, draft.redacts)
@@ -180,6 +180,7 @@ export function buildEvent(context: BuildContext, before: BuildingHead, draft: D
         notifyCount: stored.notifyCount,
         highlightCount: stored.highlightCount,
         lastActivityTs: Math.max(before.head.lastActivityTs, event.originServerTs),
+        partialJoin: before.head.partialJoin,
       },
       summary,
       extremities: [...others, stored],
@@ -194,6 +195,22 @@ async function sign({ server }: BuildContext, hashed: HashedEvent, stored: Store
   const { pdu, text } = signedBy(hashed, name, signatures.key.keyId, await signatures.sign(hashed.essential))
   stored.event = { ...stored.event, pdu }
   stored.text = text
+}
+
+/** An event of ours that is about a member has to be made of what they are, which is not known while members are to come. */
+export class MembersUnknown extends Error {
+  override readonly name = 'MembersUnknown'
+}
+
+/** The event of a state at a key of this type. @throws MembersUnknown */
+export function knownMember(
+  { head }: BuildingHead,
+  type: string,
+  event: StoredEvent | undefined,
+): StoredEvent | undefined {
+  if (event === undefined && type === 'm.room.member' && head.partialJoin !== undefined)
+    throw new MembersUnknown('the members of the room are still to come')
+  return event
 }
 
 /**

@@ -19,13 +19,17 @@ export interface ForServersDeps {
   readonly acls: ServerAcls
 }
 
-/** @throws MatrixError 403 unless the server is in the room and its ACL lets it take part. */
+/** For members that are still to come, in ms: whoever asks has other servers to ask. */
+const PATIENCE = 5_000
+
+/** @throws MatrixError 403 unless the server is in the room and its ACL lets it take part, 503 while members are to come. */
 export async function roomOfServer(deps: ForServersDeps, server: string, roomId: string): Promise<KnownRoom> {
   const name = await deps.stores.names.find(roomId)
   if (name === undefined || !isKnown(name) || !(await isServerIn(deps.stores.db, name.room, server))) {
     throw forbidden('Your server is not in the room')
   }
   await deps.acls.require(name, server)
+  await deps.gate.requireWhole(name, PATIENCE)
   return name
 }
 
@@ -50,6 +54,7 @@ export async function eventOfServer(
   for (const name of rooms.values()) {
     if (!isKnown(name)) continue
     await deps.acls.require(name, server)
+    await deps.gate.requireWhole(name, PATIENCE)
     return { name, event: await eventIn(deps, name, eventId) }
   }
   throw eventNotFound()

@@ -42,6 +42,11 @@ export class Gate {
     private readonly rooms: Rooms,
   ) {}
 
+  /** Other servers read a room when all its members are known here. @throws MatrixError 503 when they have not come in time. */
+  async requireWhole(name: RoomName, patience: number): Promise<void> {
+    await this.rooms.requireWhole(name, patience)
+  }
+
   /** Those of the events of a room that the reader may see, in their order. */
   async readable(name: RoomName, reader: Reader, events: readonly StoredEvent[]): Promise<VisibleEvent[]> {
     const shown = events.filter((event) => isShown(event, reader))

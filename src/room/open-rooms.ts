@@ -3,6 +3,7 @@ import type { Kysely } from 'kysely'
 import type pg from 'pg'
 import { encodeBase64Url } from '../protocol/base64.js'
 import type { SigningKey } from '../protocol/signing.js'
+import type { EventFact, Fact, StateChangeFact } from '../store/facts.js'
 import type { Log } from '../store/log.js'
 import type { LogWriter, LogWriterOptions } from '../store/log-writer.js'
 import { openLog } from '../store/open-log.js'
@@ -48,6 +49,10 @@ export interface RoomEngineOptions {
   readonly opaqueId?: OwnServer['opaqueId']
 }
 
+/** Of a state that becomes whole there is no event. */
+const movesHead = (fact: Fact): fact is EventFact | StateChangeFact =>
+  fact.kind === 'event' || fact.kind === 'state-change'
+
 const randomId = (): string => encodeBase64Url(randomBytes(18))
 
 export async function openRooms(options: RoomEngineOptions): Promise<RoomEngine> {
@@ -74,7 +79,8 @@ export async function openRooms(options: RoomEngineOptions): Promise<RoomEngine>
   })
   // Heads follow the log before anybody else hears of new facts: this listener is the first.
   log.subscribe((facts, origin) => {
-    if (origin === 'elsewhere') rooms.invalidate(facts.flatMap((fact) => (fact.kind === 'event' ? [fact.room] : [])))
+    if (origin === 'elsewhere') rooms.invalidate(facts.flatMap((fact) => (movesHead(fact) ? [fact.room] : [])))
+    rooms.partial.follow(facts)
   })
   const closeAll = async () => {
     await close()

@@ -35,6 +35,8 @@ export async function proposeEvent(
   check?: (state: PendingState) => void,
 ): Promise<ProposedEvent> {
   const { server, stores } = rooms.deps
+  // What it is made of has to be known.
+  if (draft.type === 'm.room.member') await rooms.requireWhole(name)
   const head = await rooms.head(name)
   const view = new StateView(stores, name.room)
   const stateEvent = (type: string, key: string) => view.stateEvent(head.head.state, type, key)

@@ -9,11 +9,18 @@
  * or a change of ours failed, the log writer has all that is pending built again (`rebuild`), in order, on the head as the
  * database has it. Everything here can be dropped and read again, except while changes are pending.
  */
-import { fitsId } from '../protocol/identifiers.js'
+import { fitsIdInCodePoints } from '../protocol/identifiers.js'
 import type { EventNumber, RoomNumber, StateKeyNumber, StateReference } from '../protocol/numbers.js'
 import type { RoomVersionRules } from '../protocol/room-versions.js'
 import { change, FIRST_SEGMENT, SegmentPacker } from '../protocol/state-trie.js'
-import { RoomEntry, type LogWriter, type NewEvent, type RoomLane, type RoomSummary } from '../store/log-writer.js'
+import {
+  RoomEntry,
+  type Completion,
+  type LogWriter,
+  type NewEvent,
+  type RoomLane,
+  type RoomSummary,
+} from '../store/log-writer.js'
 import { Missing, whenLoaded } from '../store/missing.js'
 import { Pauses } from '../store/pauses.js'
 import { bringsServer, hasTargetElsewhere } from '../store/outgoing.js'
@@ -25,8 +32,10 @@ import type { Turns } from '../store/turns.js'
 import { admitEvent, type AdmitContext } from './admit-event.js'
 import { HeadMoved, type Arrival, type Received } from './arrival.js'
 import { gather, type AtHand } from './at-hand.js'
-import { buildEvent, type BuildContext, type BuildingHead, type OwnServer } from './build-event.js'
+import { buildEvent, knownMember, type BuildContext, type BuildingHead, type OwnServer } from './build-event.js'
 import type { Draft } from './draft.js'
+import { JudgingAnew, type JudgedDifferently, type Provisional, type ToJudgeAnew } from './judge-anew.js'
+import { provisionalEvents } from './provisional-events.js'
 import { effortOf } from './resolution/limits.js'
 import type { Resolutions } from './resolution/resolutions.js'
 
@@ -69,6 +78,7 @@ interface BuiltEntry {
   readonly events: readonly NewEvent[]
   readonly after: BuildingHead
   readonly signed?: Promise<unknown>
+  readonly completion?: Completion
 }
 
 /** What a room gives to those who build in it. */
@@ -91,7 +101,7 @@ class DraftsEntry extends PendingEntry {
 
   build({ context }: Building, before: BuildingHead): BuiltEntry {
     this.check?.({
-      stateEvent: (type, key) => context.view.stateEvent(before.head.state, type, key),
+      stateEvent: (type, key) => knownMember(before, type, context.view.stateEvent(before.head.state, type, key)),
       summary: before.summary,
     })
     const events: NewEvent[] = []
@@ -134,6 +144,40 @@ class ArrivalEntry extends PendingEntry {
   }
 }
 
+/** The members of the room are here. It is not built again: what came meanwhile would have to be judged, too. */
+class CompletionEntry extends PendingEntry {
+  override readonly effort = effortOf(Infinity)
+  private atHand: { readonly what: ToJudgeAnew; readonly atHand: AtHand } | undefined
+  private judging: JudgingAnew | undefined
+
+  constructor(
+    lane: RoomLane,
+    private readonly completed: Omit<ToJudgeAnew, 'events'>,
+    private readonly load: () => Promise<readonly Provisional[]>,
+    private readonly gather: (events: readonly Provisional[]) => Promise<AtHand>,
+  ) {
+    super(lane, undefined)
+  }
+
+  get differences(): readonly JudgedDifferently[] {
+    return this.judging!.differences
+  }
+
+  build(room: Building, before: BuildingHead): BuiltEntry {
+    const isMoved = this.judging !== undefined && (this.judging.isDone || this.judging.before !== before)
+    if (isMoved || before.head.partialJoin !== this.completed.join)
+      throw new HeadMoved('the room moved while what was judged without its members was judged again')
+    if (this.atHand === undefined) throw new Missing(() => this.prepare())
+    this.judging ??= new JudgingAnew(before, this.atHand.what)
+    return this.judging.run(room.admitContext(this.atHand.atHand))
+  }
+
+  private async prepare(): Promise<void> {
+    const events = await this.load()
+    this.atHand = { what: { ...this.completed, events }, atHand: await this.gather(events) }
+  }
+}
+
 /** What a check on a change may look at: the state the change is built on. */
 export interface PendingState {
   stateEvent(type: string, key: string): StoredEvent | undefined
@@ -171,7 +215,7 @@ export class Room implements RoomLane {
     this.view = new StateView(deps.stores, room, {
       segment: (segment) => this.packer.get(segment),
       event: (number) => this.pendingEvent(number),
-      events: () => [...this.pendingNumbers.values(), ...(this.building ?? [])],
+      events: () => [...this.pendingNumbers.values(), ...(this.building?.values() ?? [])],
     })
     this.packer = this.newPacker(FIRST_SEGMENT)
   }
@@ -260,6 +304,33 @@ export class Room implements RoomLane {
     return (await Promise.all(results)).flat()
   }
 
+  /**
+   * Our join has the whole state before it, as events we hold: what was taken in since is judged again. Resolves after the
+   * commit, with what was judged differently.
+   * @throws HeadMoved when another process wrote into the room meanwhile, or was first.
+   */
+  async complete(join: EventNumber, state: readonly EventNumber[]): Promise<readonly JudgedDifferently[]> {
+    const { stores } = this.deps
+    const entry = new CompletionEntry(
+      this,
+      { join, state },
+      () => provisionalEvents(stores, this.room),
+      (events) =>
+        gather(
+          stores,
+          this.room,
+          events.map(({ event: { event } }) => ({ event })),
+        ),
+    )
+    await this.inTurn(() => {
+      // What is on its way has to be judged again, too. Nobody builds meanwhile: it is our turn.
+      if (this.pending.length > 0) throw new Missing(() => Promise.allSettled(this.pending.map(({ done }) => done)))
+      this.submit(entry)
+    }, Infinity)
+    await entry.done.finally(() => this.forget(entry))
+    return entry.differences
+  }
+
   private async received(entry: ArrivalEntry): Promise<Received> {
     if (entry.same !== undefined) {
       await entry.same.done
@@ -319,15 +390,18 @@ export class Room implements RoomLane {
     const unknown = drafts.filter(
       ({ type, stateKey }) =>
         // What is too long is refused when it is built.
-        stateKey !== undefined && fitsId(type) && fitsId(stateKey) && keys.known(type, stateKey) === undefined,
+        stateKey !== undefined &&
+        fitsIdInCodePoints(type) &&
+        fitsIdInCodePoints(stateKey) &&
+        keys.known(type, stateKey) === undefined,
     )
     if (unknown.length > 0) await Promise.all(unknown.map(({ type, stateKey }) => keys.intern(type, stateKey!)))
   }
 
   /** One queue per room: who comes while another's build waits for what it misses, builds after it. */
-  private async inTurn(task: () => void): Promise<void> {
+  private async inTurn(task: () => void, most?: number): Promise<void> {
     const before = this.lastTurn
-    const turn = before === undefined ? this.built(task) : before.then(() => this.built(task))
+    const turn = before === undefined ? this.built(task, most) : before.then(() => this.built(task, most))
     const settled = turn
       .catch(() => undefined)
       .finally(() => {
@@ -338,9 +412,9 @@ export class Room implements RoomLane {
   }
 
   /** A build that is refused lets go of what was loaded for it, too. */
-  private async built(task: () => void): Promise<void> {
+  private async built(task: () => void, most?: number): Promise<void> {
     try {
-      await whenLoaded(task)
+      await whenLoaded(task, most)
     } catch (cause) {
       this.letGo()
       throw cause
@@ -375,14 +449,14 @@ export class Room implements RoomLane {
   }
 
   private pendingEvent(number: EventNumber): StoredEvent | undefined {
-    return this.pendingNumbers.get(number) ?? this.building?.find((event) => event.number === number)
+    return this.building?.get(number) ?? this.pendingNumbers.get(number)
   }
 
   /** Events of the entry being built, which stand on each other; also while something is loaded for it. */
-  private building: StoredEvent[] | undefined
+  private building: Map<EventNumber, StoredEvent> | undefined
 
   private build(entry: PendingEntry, before: BuildingHead): void {
-    const building: StoredEvent[] = []
+    const building = new Map<EventNumber, StoredEvent>()
     this.building = building
     const context = this.context(entry, building)
     const built = entry.build({ context, admitContext: (atHand) => this.admitContext(context, atHand) }, before)
@@ -391,9 +465,10 @@ export class Room implements RoomLane {
   }
 
   private take(entry: PendingEntry, before: BuildingHead, built: BuiltEntry): void {
-    const { events, signed } = built
+    const { signed, completion } = built
     const after = this.sharedAfter(before, built)
-    this.markOutgoing(entry, before, events)
+    const events = asProvisional(entry, built)
+    if (completion === undefined) this.markOutgoing(entry, before, events)
     const { created } = entry
     // It may have been made by another process meanwhile.
     const isMade = created !== undefined && before.create === undefined
@@ -405,6 +480,7 @@ export class Room implements RoomLane {
       head: after.head,
       summary: after.summary === before.summary ? undefined : after.summary,
       created: isMade ? { roomId: this.roomId, version: created.version, creationEvent: first.number } : undefined,
+      completion,
     }
     this.pendingHead = after
     entry.after = after
@@ -423,7 +499,9 @@ export class Room implements RoomLane {
   /** Other servers in a room are looked for only once a user of theirs has been joined. */
   private sharedAfter({ head }: BuildingHead, { events, after }: BuiltEntry): BuildingHead {
     const { name } = this.deps.server
-    const isShared = head.isShared === true || events.some((event) => bringsServer(event, name))
+    // Where members are to come, other servers are said to be there.
+    const isKnown = head.isShared === true || after.head.partialJoin !== undefined
+    const isShared = isKnown || events.some((event) => bringsServer(event, name))
     return isShared && after.head.isShared !== true ? { ...after, head: { ...after.head, isShared } } : after
   }
 
@@ -446,7 +524,7 @@ export class Room implements RoomLane {
     this.building = undefined
   }
 
-  private context(entry: PendingEntry, building: StoredEvent[]): BuildContext {
+  private context(entry: PendingEntry, building: Map<EventNumber, StoredEvent>): BuildContext {
     let taken = 0
     const { stores, server, now } = this.deps
     return {
@@ -463,7 +541,7 @@ export class Room implements RoomLane {
       effort: entry.effort,
       resolve: (states) => this.resolve(states, entry.effort),
       takeNumber: () => (entry.numbers[taken++] ??= this.takeNumber()),
-      introduce: (stored) => void building.push(stored),
+      introduce: (stored) => void building.set(stored.number, stored),
     }
   }
 
@@ -601,7 +679,9 @@ export class Room implements RoomLane {
       for (const { stored, redaction } of entry.change?.events ?? []) {
         this.pendingNumbers.delete(stored.number)
         this.pendingIds.delete(stored.event.eventId)
-        stores.events.remember(stored)
+        // What was judged again has been read anew by the log writer: there is one object of each event.
+        if (entry.change?.completion === undefined || stores.events.known(stored.number) === undefined)
+          stores.events.remember(stored)
         if (redaction !== undefined) {
           const { target, event, text } = redaction
           stores.events.redact(target, { by: stored.number, event, text })
@@ -645,6 +725,7 @@ export class Room implements RoomLane {
     const row = await readHead(this.deps.stores.db, this.room)
     if (row === undefined) throw new Error(`room ${this.room} has no head`)
     const { head, summary, creationEvent, nextSegment } = row
+    await this.deps.stores.events.followPartialJoin(this.room, head.partialJoin)
     const events = await this.deps.stores.events.events(this.room, [...head.forwardExtremities, creationEvent])
     return {
       nextSegment,
@@ -661,6 +742,14 @@ export class Room implements RoomLane {
 interface LoadedHead {
   readonly building: BuildingHead
   readonly nextSegment: number
+}
+
+/** What is judged on a state that lacks members will be judged again. */
+function asProvisional(entry: PendingEntry, { events, after, completion }: BuiltEntry): readonly NewEvent[] {
+  if (after.head.partialJoin === undefined || completion !== undefined) return events
+  const policy = entry instanceof ArrivalEntry ? entry.arrival.policy : undefined
+  const provisional = { policy: policy?.allowed === false ? policy.reason : undefined }
+  return events.map((event) => (event.stored.stateBefore === undefined ? event : { ...event, provisional }))
 }
 
 /** Refused while it was rebuilt, or written before: the writer settles it with the batch. */

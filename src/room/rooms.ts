@@ -4,8 +4,9 @@
  */
 import { hash } from 'node:crypto'
 import { canonicalJson } from '../protocol/canonical-json.js'
+import { serverNameOf } from '../protocol/identifiers.js'
 import { ownString, type JsonObject } from '../protocol/json.js'
-import { forbidden, MatrixError, notFound } from '../protocol/matrix-error.js'
+import { forbidden, MatrixError, notFound, tryAgain } from '../protocol/matrix-error.js'
 import type { DeviceNumber, EventNumber, RoomNumber, StateReference } from '../protocol/numbers.js'
 import { rulesOf } from '../protocol/room-versions.js'
 import type { ClientTransaction, RoomSummary } from '../store/log-writer.js'
@@ -13,14 +14,17 @@ import type { Membership } from '../store/facts.js'
 import { whenLoaded } from '../store/missing.js'
 import { OneObjectCache } from '../store/one-object-cache.js'
 import type { RoomName } from '../store/room-names.js'
+import { isServerIn } from '../store/room-servers.js'
 import { roomNumber } from '../store/rooms.js'
 import { StateView } from '../store/state-view.js'
 import type { StoredEvent } from '../store/stored-event.js'
 import { HeadMoved, type Arrival, type Received } from './arrival.js'
-import { emptyHead, type BuildingHead } from './build-event.js'
+import { emptyHead, MembersUnknown, type BuildingHead } from './build-event.js'
 import type { Draft } from './draft.js'
 import type { PolicyServer, PolicyServers } from './inbound/policy.js'
 import type { KnownRoom } from './known-room.js'
+import type { JudgedDifferently } from './judge-anew.js'
+import { PartialRooms } from './partial-rooms.js'
 import { proposeEvent } from './proposed-event.js'
 import { Room, type PendingState, type RoomDeps } from './room.js'
 import { emptySummary } from './summary.js'
@@ -34,6 +38,9 @@ export interface Transaction {
   readonly transactionId: string
 }
 
+/** Who needs to know all members of a room waits for them no longer, in ms. */
+const PATIENCE = 20_000
+
 export class Rooms {
   /** Of each room one object: two would build on the same head, and their events would not know of each other. */
   private readonly rooms: OneObjectCache<RoomNumber, Room>
@@ -44,6 +51,8 @@ export class Rooms {
   policies: Policies | undefined
   /** The states in which rooms were found to use none: most rooms, and every send asks. */
   private readonly unpoliced = new WeakMap<Room, StateReference>()
+
+  readonly partial = new PartialRooms()
 
   constructor(readonly deps: RoomDeps) {
     // A room with its packer, its view and its head; the events it points to are shared with the cache of events.
@@ -92,10 +101,50 @@ export class Rooms {
     return whenLoaded(() => view.stateEvent(head.state, type, key))
   }
 
-  /** undefined: never in the room. */
+  /** Whether members of the room are still to come. */
+  async isPartial(name: RoomName): Promise<boolean> {
+    return (await this.head(name)).head.partialJoin !== undefined
+  }
+
+  /** Waits for the members of a room that are still to come. False when they have not come in time, in ms. */
+  async whole(name: RoomName, patience = PATIENCE): Promise<boolean> {
+    if (this.room(name).committedHead?.head.partialJoin === undefined && !(await this.isPartial(name))) return true
+    return this.partial.ended(name.room, () => this.isPartial(name), patience)
+  }
+
+  /** @throws MatrixError 503 when the members of the room have not come in time. */
+  async requireWhole(name: RoomName, patience?: number): Promise<void> {
+    if (!(await this.whole(name, patience))) throw tryAgain('The members of the room are still being fetched')
+  }
+
+  /**
+   * Our join has the whole state before it. Resolves with what was judged differently than without the members.
+   * @throws HeadMoved when the room moved meanwhile.
+   */
+  async complete(
+    name: RoomName,
+    join: EventNumber,
+    state: readonly EventNumber[],
+  ): Promise<readonly JudgedDifferently[]> {
+    return this.room(name).complete(join, state)
+  }
+
+  /** undefined: never in the room. Waits for members that are still to come. @throws MatrixError 503 */
   async membership(name: RoomName, userId: string): Promise<Membership | undefined> {
-    const event = await this.currentState(name, 'm.room.member', userId)
+    let event = await this.currentState(name, 'm.room.member', userId)
+    if (event === undefined && (await this.isPartial(name))) {
+      await this.requireWhole(name)
+      event = await this.currentState(name, 'm.room.member', userId)
+    }
     return event && (ownString(event.event.content, 'membership') as Membership | undefined)
+  }
+
+  /** Whether a user is joined; of one who may be among the members that are still to come, whether their server is there. */
+  async takesPart(name: RoomName, userId: string): Promise<boolean> {
+    const event = await this.currentState(name, 'm.room.member', userId)
+    if (event !== undefined) return ownString(event.event.content, 'membership') === 'join'
+    const server = serverNameOf(userId)
+    return server !== undefined && (await this.isPartial(name)) && isServerIn(this.deps.stores.db, name.room, server)
   }
 
   /**
@@ -150,8 +199,23 @@ export class Rooms {
     const room = this.room(name)
     const policy = this.isUnpoliced(room) ? undefined : await this.policyOf(name, room)
     if (policy !== undefined) return this.sendSigned(name, policy, drafts, check)
-    const result = await room.append(drafts, check)
+    const result = await this.appended(name, room, drafts, check)
     return 'duplicateOf' in result ? [await this.event(name, result.duplicateOf)] : result
+  }
+
+  private async appended(
+    name: RoomName,
+    room: Room,
+    drafts: readonly Draft[],
+    check?: (state: PendingState) => void,
+  ): ReturnType<Room['append']> {
+    try {
+      return await room.append(drafts, check)
+    } catch (cause) {
+      if (!(cause instanceof MembersUnknown)) throw cause
+      await this.requireWhole(name)
+      return room.append(drafts, check)
+    }
   }
 
   private isUnpoliced(room: Room): boolean {

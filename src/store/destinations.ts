@@ -32,6 +32,8 @@ export interface DestinationTables {
     lease_holder: string | null
     lease_until_ts: number
     used_ts: number
+    is_split: Generated<boolean>
+    given_up: Generated<number>
   }
   destination_transaction: {
     destination: string
@@ -42,6 +44,8 @@ export interface DestinationTables {
     pdus: number
     edus: number
     created_ts: number
+    refusals: Generated<number>
+    refused_ts: number | null
   }
 }
 
@@ -56,6 +60,8 @@ export interface Destination {
 export interface TakenDestination extends Destination {
   /** A transaction is on its way to it, or its outcome is unknown. */
   readonly hasOpen: boolean
+  /** It has refused what was sent together: it is sent one PDU or EDU at a time. */
+  readonly isSplit: boolean
 }
 
 /** The lease ended and another process has it: what was to be written is not. */
@@ -97,7 +103,7 @@ export async function takeDestinations(
       where destination.retry_ts <= ${nowTs}
         and (destination.lease_holder = ${holder} or destination.lease_until_ts <= excluded.lease_until_ts - ${lease}
           or ${isGone(sql`destination.lease_holder`)})
-    returning destination as name, failures,
+    returning destination as name, failures, is_split as "isSplit",
       exists (select from destination_transaction t where t.destination = destination.destination) as "hasOpen"
   `.execute(db)
   return new Map(rows.map((row) => [row.name, row]))
@@ -224,6 +230,9 @@ export interface OpenTransaction extends Covered {
   readonly body: string
   readonly pdus: number
   readonly edus: number
+  /** How often its destination has said that it does not take what is in it, and since when. */
+  readonly refusals: number
+  readonly refusedTs: number | undefined
 }
 
 /** The transaction that is on its way, or whose outcome is unknown. */
@@ -234,8 +243,8 @@ export async function transactionInFlight(db: Db, destination: string): Promise<
     .where('destination', '=', destination)
     .executeTakeFirst()
   if (row === undefined) return undefined
-  const { transaction_id: id, body, rooms, outbox, pdus, edus } = row
-  return { id, body, rooms, outbox, pdus, edus }
+  const { transaction_id: id, body, rooms, outbox, pdus, edus, refusals, refused_ts } = row
+  return { id, body, rooms, outbox, pdus, edus, refusals, refusedTs: refused_ts ?? undefined }
 }
 
 /** Returns the destinations whose transaction was written; of the others the lease is lost. */
@@ -263,8 +272,10 @@ export async function putTransactions(
 
 export interface Closing {
   readonly destination: string
-  /** The destination has answered it. undefined: what waits is not for the destination after all, or not any more. */
+  /** undefined: what waits is not for the destination after all, or not any more. */
   readonly id?: string
+  /** The destination has answered it, but refused it for too long. */
+  readonly isGivenUp?: true
   readonly covered: Covered
 }
 
@@ -289,7 +300,8 @@ export async function closeTransactions(
   const { rows } = await sql<{ destination: string; waits: boolean }>`
     with ${clock}, closing as (
       select * from unnest(${closings.map(({ destination }) => destination)}::text[],
-        ${closings.map(({ id }) => id ?? null)}::text[]) as x (destination, id)
+        ${closings.map(({ id }) => id ?? null)}::text[], ${closings.map(({ isGivenUp = false }) => isGivenUp)}::bool[])
+        as x (destination, id, is_given_up)
     ), held as materialized (
       select destination from destination
       where destination in (select destination from closing) and lease_holder = ${holder} and ${withoutWaiting}
@@ -317,7 +329,7 @@ export async function closeTransactions(
       update destination_room m set from_position = up_to + 1 from mark
       where m.destination = mark.destination and m.room = mark.room and mark.to_position > up_to
     ), result as materialized (
-      select held.destination, c.id is not null as is_answered, (
+      select held.destination, c.id is not null as is_answered, is_given_up, (
         exists (
           select from destination_room m left join mark on mark.destination = m.destination and mark.room = m.room
           where m.destination = held.destination and coalesce(mark.to_position > up_to, true))
@@ -330,8 +342,10 @@ export async function closeTransactions(
     update destination d set
       failures = case when is_answered then 0 else failures end,
       retry_ts = case when is_answered then 0 else retry_ts end,
-      last_error = case when is_answered then null else last_error end,
-      last_success_ts = case when is_answered then ${nowTs} else last_success_ts end,
+      last_error = case when is_answered and not is_given_up then null else last_error end,
+      last_success_ts = case when is_answered and not is_given_up then ${nowTs} else last_success_ts end,
+      given_up = given_up + is_given_up::int,
+      is_split = is_split and waits,
       lease_holder = case when waits then lease_holder end,
       lease_until_ts = case when waits then now + ${lease} else 0 end
     from result, clock where d.destination = result.destination
@@ -345,22 +359,38 @@ export interface Failure {
   readonly retryTs: number
   /** For the operator. */
   readonly error: string
+  /** The destination does not take what is in the transaction; and that for so long that it goes one by one. */
+  readonly isRefusal: boolean
+  readonly isSplit: boolean
 }
 
 /** Ends the leases, too. Returns the destinations whose lease was not lost. */
-export async function recordFailures(db: Db, holder: string, failures: readonly Failure[]): Promise<Set<string>> {
+export async function recordFailures(
+  db: Db,
+  holder: string,
+  failures: readonly Failure[],
+  nowTs: number,
+): Promise<Set<string>> {
   const { rows } = await sql<{ destination: string }>`
     with failure as (
       select * from unnest(${failures.map(({ destination }) => destination)}::text[],
-        ${failures.map(({ retryTs }) => retryTs)}::bigint[], ${failures.map(({ error }) => error)}::text[])
-        as x (destination, retry_ts, error)
+        ${failures.map(({ retryTs }) => retryTs)}::bigint[], ${failures.map(({ error }) => error)}::text[],
+        ${failures.map(({ isRefusal }) => isRefusal)}::bool[], ${failures.map(({ isSplit }) => isSplit)}::bool[])
+        as x (destination, retry_ts, error, is_refusal, is_split)
     ), held as materialized (
       select destination from destination
       where destination in (select destination from failure) and lease_holder = ${holder} and ${withoutWaiting}
       order by destination for update
+    ), refused as (
+      update destination_transaction t set refusals = refusals + 1, refused_ts = coalesce(refused_ts, ${nowTs})
+      from held, failure f
+      where t.destination = held.destination and f.destination = held.destination and is_refusal and not is_split
+    ), split as (
+      delete from destination_transaction t using held, failure f
+      where t.destination = held.destination and f.destination = held.destination and is_split
     )
     update destination d set failures = failures + 1, retry_ts = failure.retry_ts, last_error = failure.error,
-      lease_holder = null, lease_until_ts = 0
+      is_split = d.is_split or failure.is_split, lease_holder = null, lease_until_ts = 0
     from held join failure on failure.destination = held.destination where d.destination = held.destination
     returning d.destination
   `.execute(db)
@@ -429,6 +459,8 @@ export interface DestinationStatus {
   readonly retry_ts: number
   readonly last_error: string | null
   readonly last_success_ts: number | null
+  /** PDUs and EDUs that it refused for too long. */
+  readonly given_up: number
   readonly in_flight: string | null
 }
 
@@ -451,7 +483,7 @@ export async function destinationStatuses(
         where position >= marked.first order by position limit 1)
       ) as oldest_ts,
       coalesce(failures, 0) as failures, coalesce(retry_ts, 0) as retry_ts, last_error, last_success_ts,
-      t.transaction_id as in_flight
+      coalesce(given_up, 0) as given_up, t.transaction_id as in_flight
     from known left join destination using (destination) left join marked using (destination)
       left join outbox using (destination) left join destination_transaction t using (destination)
     where (${destination ?? null}::text is null or known.destination = ${destination ?? null})

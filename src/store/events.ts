@@ -164,6 +164,35 @@ export class Events {
     }
   }
 
+  /** Of rooms whose members were still to come when their heads were read: our joins. */
+  private readonly partialJoins = new Map<RoomNumber, EventNumber>()
+
+  /** Called with each head that is read: what another process judged again meanwhile is not taken from memory. */
+  async followPartialJoin(room: RoomNumber, join: EventNumber | undefined): Promise<void> {
+    const before = this.partialJoins.get(room)
+    if (before === join) return
+    if (before !== undefined) await this.readJudgedAnew(room)
+    if (join === undefined) this.partialJoins.delete(room)
+    else this.partialJoins.set(room, join)
+  }
+
+  /** Events that were judged again when the members of their room were here: what is in memory becomes what the tables hold. */
+  async readJudgedAnew(room: RoomNumber): Promise<void> {
+    const { rows } = await sql<EventRow>`
+      select distinct event.*, event_text.body
+      from provisional_event join event using (room, event) join event_text using (room, event)
+      where provisional_event.room = ${room}
+    `.execute(this.db)
+    await this.names.names([room])
+    const pauses = new Pauses()
+    for (const row of rows) {
+      const known = this.known(row.event)
+      // In place: the object is shared by all who hold the event.
+      if (known !== undefined) Object.assign(known, this.parsed(row))
+      if (pauses.due) await pauses.take()
+    }
+  }
+
   private async select(where: ReturnType<typeof sql>): Promise<StoredEvent[]> {
     const { rows } = await sql<EventRow>`
       select event.*, event_text.body from event join event_text using (room, event) where ${where}

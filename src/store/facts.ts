@@ -33,6 +33,8 @@ export interface StateChangeFact {
   readonly before: StateReference
   readonly after: StateReference
   readonly cause: EventNumber
+  /** The state before lacked members; what was judged on such states was judged again. */
+  readonly completes?: true
 }
 
 export type Membership = 'join' | 'invite' | 'leave' | 'ban' | 'knock'

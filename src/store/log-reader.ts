@@ -60,6 +60,7 @@ export async function factsBetween(
       .execute(),
     db.selectFrom('device_list_change').selectAll().where(range).execute(),
   ])
+  await Promise.all(states.flatMap(({ room, completes }) => (completes ? [events.readJudgedAnew(room)] : [])))
   await events.readRedacted(
     timeline.filter(({ event, fate }) => event.type === 'm.room.redaction' && fate === 'accepted'),
   )
@@ -90,6 +91,7 @@ const stateChange = (row: {
   state_before: StateReference
   state_after: StateReference
   cause: EventNumber
+  completes: boolean
 }): Fact => ({
   kind: 'state-change',
   position: row.position,
@@ -97,6 +99,7 @@ const stateChange = (row: {
   before: row.state_before,
   after: row.state_after,
   cause: row.cause,
+  ...(row.completes && { completes: true }),
 })
 
 const membershipFact = (row: LogTables['membership']): Fact => ({

@@ -5,7 +5,7 @@
  */
 import type { QueryConfig } from 'pg'
 import { serverNameOf } from '../protocol/identifiers.js'
-import type { RoomNumber } from '../protocol/numbers.js'
+import type { Position, RoomNumber } from '../protocol/numbers.js'
 import { strippedText } from '../protocol/stripped-event.js'
 import { fateNumber } from './events.js'
 import type {
@@ -52,6 +52,10 @@ export function statements(batch: Batch, serverName: string): QueryConfig[] {
     // Looks at the memberships there were.
     roomServers(batch.facts, serverName),
     memberships(batch.facts),
+    ...endsOfPartialStates(batch),
+    partialJoins(events),
+    claims(events),
+    provisionalEvents(events),
     destinationRooms(events, serverName),
     highlights(batch.facts),
     transactions(events),
@@ -240,9 +244,10 @@ const heads = (batch: Batch) =>
     'log-heads',
     `update room set head_version = x.version, forward_extremities = x.extremities, state = x.state,
        next_segment = x.next_segment, notify_count = x.notify_count, highlight_count = x.highlight_count,
-       last_activity_ts = x.last_activity_ts, is_shared = x.is_shared
+       last_activity_ts = x.last_activity_ts, is_shared = x.is_shared, partial_join = x.partial_join
      from json_to_recordset($1) as x (room int, version bigint, extremities bigint[], state bigint, next_segment bigint,
-       notify_count bigint, highlight_count bigint, last_activity_ts bigint, is_shared boolean)
+       notify_count bigint, highlight_count bigint, last_activity_ts bigint, is_shared boolean,
+       partial_join bigint)
      where room.room = x.room`,
     batch.lanes.filter(movesHead).map(({ room, changes, nextSegment }) => {
       const { head } = changes.at(-1)!
@@ -256,6 +261,7 @@ const heads = (batch: Batch) =>
         highlight_count: head.highlightCount,
         last_activity_ts: head.lastActivityTs,
         is_shared: head.isShared === true,
+        partial_join: head.partialJoin,
       }
     }),
   )
@@ -296,9 +302,9 @@ const summaries = (batch: Batch) =>
 const stateChanges = (facts: readonly Fact[]) =>
   over(
     'log-state-changes',
-    `insert into state_change (room, position, state_before, state_after, cause)
-     select room, position, before, after, cause
-     from json_to_recordset($1) as x (room int, position bigint, before bigint, after bigint, cause bigint)`,
+    `insert into state_change (room, position, state_before, state_after, cause, completes)
+     select room, position, before, after, cause, coalesce(completes, false)
+     from json_to_recordset($1) as x (room int, position bigint, before bigint, after bigint, cause bigint, completes boolean)`,
     ofKind(facts, 'state-change'),
   )
 
@@ -338,6 +344,104 @@ function roomServers(facts: readonly Fact[], serverName: string): QueryConfig | 
        where now.room = changed.room and now.server = changed.server and now.to_position is null)`,
     rows,
   )
+}
+
+/** Rooms that we came into without their members. */
+const partialJoins = (events: readonly NewEvent[]) =>
+  over(
+    'log-partial-joins',
+    `insert into partial_join (room, resident, created_ts)
+     select * from json_to_recordset($1) as x (room int, resident text, created_ts bigint)
+     on conflict (room) do update set resident = excluded.resident, created_ts = excluded.created_ts, attempts = 0,
+       next_attempt_ts = 0, last_error = null, lease_holder = null, lease_until_ts = 0`,
+    events.flatMap(({ stored: { room }, received: { entersPartially } = {} }) =>
+      entersPartially === undefined
+        ? []
+        : [{ room, resident: entersPartially.resident, created_ts: entersPartially.nowTs }],
+    ),
+  )
+
+/** Servers that are said to be in a room whose members are to come count as one user more than is known of them. */
+const claims = (events: readonly NewEvent[]) =>
+  over(
+    'log-claims',
+    `with input as materialized (
+       select * from json_to_recordset($1) as x (room int, server text, position bigint)
+     ), there as (
+       update room_server set joined = joined + 1, is_claimed = true from input
+       where room_server.room = input.room and room_server.server = input.server and to_position is null
+         and not is_claimed
+     )
+     insert into room_server (room, server, from_position, joined, is_claimed)
+     select room, server, position, 1, true from input where not exists (
+       select from room_server now
+       where now.room = input.room and now.server = input.server and now.to_position is null)`,
+    events.flatMap(({ stored: { room, position }, received: { entersPartially } = {} }) =>
+      (entersPartially?.servers ?? []).map((server) => ({ room, server, position })),
+    ),
+  )
+
+const provisionalEvents = (events: readonly NewEvent[]) =>
+  over(
+    'log-provisional-events',
+    `insert into provisional_event (room, event, policy, settled_ts)
+     select room, event, policy, settled_ts
+     from json_to_recordset($1) as x (n int, room int, event bigint, policy text, settled_ts bigint) order by n`,
+    events.flatMap(({ provisional, stored: { room, number } }, n) =>
+      provisional === undefined
+        ? []
+        : [{ n, room, event: number, policy: provisional.policy, settled_ts: provisional.settledTs }],
+    ),
+  )
+
+interface EndOfPartialState {
+  readonly room: RoomNumber
+  readonly position: Position | undefined
+  readonly now: number
+  /** What was judged without the members is not judged again: nothing is known of the states at it any more. */
+  readonly forgets: boolean
+}
+
+function endsOfPartialStates({ lanes, facts }: Batch): (QueryConfig | undefined)[] {
+  const ends: EndOfPartialState[] = lanes.flatMap(({ room, changes }) => {
+    const isEnd = (fact: Fact) => fact.kind === 'state-change' && fact.room === room && fact.completes === true
+    const position = facts.find(isEnd)?.position
+    return changes.flatMap<EndOfPartialState>(({ completion, events }) => {
+      if (completion !== undefined) return [{ room, position, now: completion.nowTs, forgets: false }]
+      return events.flatMap(({ received: { endsPartialState } = {} }) =>
+        endsPartialState === undefined ? [] : [{ room, position, now: endsPartialState.nowTs, forgets: true }],
+      )
+    })
+  })
+  return [
+    over(
+      'log-forgotten-states',
+      `update event set state_before = null, state_after = null, replaces = null, position = null, anchor = null,
+         minor = null
+       from json_to_recordset($1) as x (room int) join provisional_event p using (room)
+       where settled_ts is null and event.room = p.room and event.event = p.event`,
+      ends.filter(({ forgets }) => forgets),
+    ),
+    over(
+      'log-settled-events',
+      `with input as materialized (
+         select * from json_to_recordset($1) as x (room int, now bigint)
+       ), fetched as (
+         delete from partial_join using input where partial_join.room = input.room
+       )
+       update provisional_event set settled_ts = now from input
+       where provisional_event.room = input.room and settled_ts is null`,
+      ends,
+    ),
+    over(
+      'log-settled-claims',
+      `update room_server set joined = joined - 1, is_claimed = false,
+         to_position = case when joined <= 1 then x.position end
+       from json_to_recordset($1) as x (room int, position bigint)
+       where room_server.room = x.room and is_claimed and to_position is null`,
+      ends,
+    ),
+  ]
 }
 
 /**

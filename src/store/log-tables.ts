@@ -30,6 +30,7 @@ export interface LogTables {
     highlight_count: number
     last_activity_ts: number
     is_shared: Generated<boolean>
+    partial_join: EventNumber | null
   }
   event: {
     room: RoomNumber
@@ -58,6 +59,13 @@ export interface LogTables {
   }
   event_text: { room: RoomNumber; event: EventNumber; body: string }
   backward_extremity: { room: RoomNumber; event_id: string; event: EventNumber }
+  provisional_event: {
+    room: RoomNumber
+    ordinal: Generated<number>
+    event: EventNumber
+    policy: string | null
+    settled_ts: number | null
+  }
   waiting_redaction: { room: RoomNumber; target_event_id: string; event: EventNumber }
   state_segment: { room: RoomNumber; segment: number; body: Buffer }
   state_change: {
@@ -66,6 +74,7 @@ export interface LogTables {
     state_before: StateReference
     state_after: StateReference
     cause: EventNumber
+    completes: Generated<boolean>
   }
   membership: {
     room: RoomNumber

@@ -37,7 +37,11 @@ export interface NewEvent {
    */
   readonly order: 'live' | 'placed' | 'unplaced'
   /** Of live events. The current state may change in other keys than the event's own. */
-  readonly stateChange?: { readonly before: StateReference; readonly after: StateReference }
+  readonly stateChange?: {
+    readonly before: StateReference
+    readonly after: StateReference
+    readonly completes?: true
+  }
   readonly memberships: readonly MembershipChange[]
   /** Local users whom it highlights, beyond those whom it highlights by the room-wide count. */
   readonly highlights: readonly string[]
@@ -46,6 +50,13 @@ export interface NewEvent {
   readonly replacement?: RoomNumber
   /** What only events of other servers bring. */
   readonly received?: ReceivedParts
+  /** It was judged on a state that lacks members, or, where it is settled, stood on such an event. */
+  readonly provisional?: {
+    /** Why the room's policy server refused it. */
+    readonly policy?: string
+    /** In ms. */
+    readonly settledTs?: number
+  }
   /** The event this one redacts, with what is left of it. */
   readonly redaction?: { readonly target: StoredEvent; readonly event: StoredEvent['event']; readonly text: string }
 }
@@ -68,6 +79,30 @@ export interface ReceivedParts {
   readonly waitsFor?: string
   /** The row of `staged_pdu` that is done with. */
   readonly staged?: number
+  /** Our join, on a state that lacks members. */
+  readonly entersPartially?: PartialEntrance
+  /** Our join on a whole state into a room whose members were still coming: what was judged without them has no state any more. */
+  readonly endsPartialState?: { readonly nowTs: number }
+}
+
+export interface PartialEntrance {
+  /** The server that let us in. */
+  readonly resident: string
+  /** Those that it says are in the room, but for this one. */
+  readonly servers: readonly string[]
+  /** In ms. */
+  readonly nowTs: number
+}
+
+/** The members are here: the current state becomes another by no event, and `events` were judged again. */
+export interface Completion {
+  readonly before: StateReference
+  readonly after: StateReference
+  /** Our join. */
+  readonly cause: EventNumber
+  readonly memberships: readonly MembershipChange[]
+  /** In ms. */
+  readonly nowTs: number
 }
 
 export interface ClientTransaction {
@@ -87,6 +122,8 @@ export interface Head {
   readonly lastActivityTs: number
   /** A user of another server has been joined at some time. */
   readonly isShared?: true
+  /** Our join, while the states after it lack members. */
+  readonly partialJoin?: EventNumber
 }
 
 export interface RoomSummary {
@@ -115,6 +152,7 @@ export interface RoomChange {
   readonly summary?: RoomSummary
   /** Given by the change that makes the room. */
   readonly created?: { readonly roomId: string; readonly version: string; readonly creationEvent: EventNumber }
+  readonly completion?: Completion
 }
 
 export class RoomEntry {
@@ -192,6 +230,8 @@ export interface LogWriterOptions {
   readonly newestPosition: () => Promise<Position>
   /** The newest that was handed out and committed or rolled back. */
   readonly settledPosition: () => Promise<Position>
+  /** Reads anew the events of a room that were judged again. */
+  readonly readJudgedAnew: (room: RoomNumber) => Promise<void>
   /** Told of every batch after its commit: to notify other processes. */
   readonly onCommit: (newest: Position) => void
   readonly logger: { warn(fields: object, message: string): void; error(fields: object, message: string): void }
@@ -487,6 +527,9 @@ export class LogWriter {
       // Before a position is published, what others committed below it is loaded.
       if (gap > log.published) await this.publishForeign(gap)
     }
+    for (const fact of facts) {
+      if (fact.kind === 'state-change' && fact.completes === true) await this.options.readJudgedAnew(fact.room)
+    }
     for (const [lane, entries] of byLane) lane.committed(entries.filter((entry) => entry.change !== undefined))
     if (last !== undefined) log.publish(facts, last, 'here')
   }
@@ -568,7 +611,8 @@ class Attempt {
     }
     for (const entry of this.entries) {
       if (entry.kind === 'facts') this.placeFacts(entry, take)
-      else if (entry.change !== undefined && entry.duplicateOf === undefined) this.placeEvents(entry.change, take)
+      else if (entry.change !== undefined && entry.duplicateOf === undefined)
+        this.placeChange(entry, entry.change, take)
     }
     // Positions that nobody took are holes, and published with the rest: nobody looks for facts of others there.
     this.first = this.allocated === 0 ? undefined : (begin as Position)
@@ -585,6 +629,17 @@ class Attempt {
       const position = take()
       this.facts.push({ ...fact, position } as Fact)
       this.factPositions.set(entry, position)
+    }
+  }
+
+  private placeChange({ lane: { room } }: RoomEntry, change: RoomChange, take: () => Position): void {
+    this.placeEvents(change, take)
+    if (change.completion === undefined) return
+    const { memberships, before, after, cause } = change.completion
+    const position = take()
+    this.facts.push({ kind: 'state-change', position, room, before, after, cause, completes: true })
+    for (const membership of memberships) {
+      this.facts.push({ kind: 'membership', position, room, strippedState: undefined, ...membership })
     }
   }
 
@@ -640,7 +695,9 @@ function duplicateOf(entry: RoomEntry, written: ReadonlyMap<string, EventNumber>
 }
 
 const sizeOf = (entry: Entry): number =>
-  entry.kind === 'facts' ? entry.facts.length : (entry.change?.events.length ?? 0)
+  entry.kind === 'facts'
+    ? entry.facts.length
+    : (entry.change?.events.length ?? 0) + (entry.change?.completion === undefined ? 0 : 1)
 
 const lanesOf = (entries: readonly Entry[]): Set<RoomLane> =>
   new Set(entries.flatMap((entry) => (entry.kind === 'room' ? [entry.lane] : [])))

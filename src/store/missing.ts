@@ -12,13 +12,13 @@ export class Missing {
 /** Work that goes on missing things after so many loads is at fault, or the memory is absurdly small. */
 const maxLoads = 200
 
-/** `task` must change nothing before its last look. */
-export async function whenLoaded<T>(task: () => T): Promise<T> {
+/** `task` must change nothing before its last look, or go on from there. */
+export async function whenLoaded<T>(task: () => T, most = maxLoads): Promise<T> {
   for (let loads = 0; ; loads++) {
     try {
       return task()
     } catch (cause) {
-      if (!(cause instanceof Missing) || loads === maxLoads) throw cause
+      if (!(cause instanceof Missing) || loads === most) throw cause
       await cause.load()
     }
   }

@@ -54,6 +54,7 @@ export async function openLog(options: LogOptions): Promise<OpenLog> {
     factsBetween: (after, upTo) => factsBetween(db, stores.events, after, upTo),
     newestPosition: () => newestPosition(db),
     settledPosition: () => settledPosition(db),
+    readJudgedAnew: (room) => stores.events.readJudgedAnew(room),
     onCommit: (newest) => {
       if (!ear.isAlone) notifier.tell(newest)
     },

@@ -132,6 +132,21 @@ export async function summariesOf(
   return new Map(rows.map((row) => [row.room, summaryOf(row)]))
 }
 
+/** Those of the rooms whose members are still to come. */
+export async function partialRooms(
+  db: Kysely<LogTables>,
+  rooms: readonly RoomNumber[],
+): Promise<ReadonlySet<RoomNumber>> {
+  if (rooms.length === 0) return new Set()
+  const rows = await db
+    .selectFrom('room')
+    .select('room')
+    .where(sql<boolean>`room = any(${[...rooms]}::int[])`)
+    .where('partial_join', 'is not', null)
+    .execute()
+  return new Set(rows.map(({ room }) => room))
+}
+
 export interface FirstMembers {
   /** In the room or invited. */
   readonly present: readonly string[]

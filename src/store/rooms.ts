@@ -18,7 +18,7 @@ export async function readHead(db: Kysely<LogTables>, room: RoomNumber): Promise
     .innerJoin('room_summary', 'room_summary.room', 'room.room')
     .selectAll('room_summary')
     .select(['head_version', 'forward_extremities', 'state', 'next_segment', 'creation_event'])
-    .select(['notify_count', 'highlight_count', 'last_activity_ts', 'is_shared'])
+    .select(['notify_count', 'highlight_count', 'last_activity_ts', 'is_shared', 'partial_join'])
     .where('room.room', '=', room)
     .executeTakeFirst()
   if (row === undefined || row.creation_event === null) return undefined
@@ -31,6 +31,7 @@ export async function readHead(db: Kysely<LogTables>, room: RoomNumber): Promise
       highlightCount: row.highlight_count,
       lastActivityTs: row.last_activity_ts,
       isShared: row.is_shared || undefined,
+      partialJoin: row.partial_join ?? undefined,
     },
     summary: summaryOf(row),
     creationEvent: row.creation_event,

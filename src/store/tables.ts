@@ -10,6 +10,7 @@ import type { LogTables } from './log-tables.js'
 import type { OpenIdTokenTables } from './openid-tokens.js'
 import type { ProfileTables } from './profiles.js'
 import type { ReceivedTransactionTables } from './received-transactions.js'
+import type { PartialJoinTables } from './partial-joins.js'
 import type { RegistrationTokenTables } from './registration-tokens.js'
 import type { ServerKeyTables } from './server-keys.js'
 import type { RemoteDeviceTables } from './remote-devices.js'
@@ -39,4 +40,5 @@ export interface Tables
     ProfileTables,
     OpenIdTokenTables,
     StagedPduTables,
+    PartialJoinTables,
     ReceivedTransactionTables {}

@@ -70,8 +70,9 @@ async function stateAt(
   timeline: readonly VisibleEvent[],
   filter: RoomEventFilter,
 ): Promise<VisibleEvent[]> {
-  const { stores, gate } = services
+  const { stores, gate, rooms } = services
   const which = filter.lazyLoadMembers ? 'without members' : 'all'
+  if (which === 'all') await rooms.requireWhole(name)
   const state = gate.inReadableState(await stateEvents(stores, name.room, last.stateAfter!, which))
   const members = filter.lazyLoadMembers ? await sendersOf(services, name, last.stateAfter!, timeline) : []
   return [...state, ...members].filter(({ event }) => eventMatches(filter, event))

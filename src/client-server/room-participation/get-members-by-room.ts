@@ -34,6 +34,7 @@ export const getMembersByRoom = endpoint({
     const name = await roomOrForbidden(rooms, params.roomId)
     const at = query.at === undefined ? undefined : positionBefore(parseRoomToken(query.at))
     if (at !== undefined) await writer.reach(at)
+    await rooms.requireWhole(name)
     const reader = userReader(requester)
     const state = at === undefined ? await gate.state(name, reader) : await gate.stateAt(name, reader, at)
     const events = gate.inReadableState(await stateEvents(stores, name.room, state))
@@ -70,6 +71,7 @@ export const getJoinedMembersByRoom = endpoint({
   async handle({ db, rooms, stores }, { requester, params }) {
     const name = await roomOrForbidden(rooms, params.roomId)
     requireJoined(await rooms.membership(name, requester.userId))
+    await rooms.requireWhole(name)
     const members = await membersOf(db, name.room, 'join')
     const events = await stores.events.events(
       name.room,

@@ -37,6 +37,7 @@ export const getRoomState = endpoint({
   async handle(services, { requester, params }) {
     const { rooms, gate, stores } = services
     const name = await roomOrForbidden(rooms, params.roomId)
+    await rooms.requireWhole(name)
     const state = await gate.state(name, userReader(requester))
     const events = gate.inReadableState(await stateEvents(stores, name.room, state))
     const texts = await serialise(services, name, requester, events, { withRoomId: true, asState: true })
@@ -56,6 +57,8 @@ export const getRoomStateWithKey = endpoint({
   async handle(services, { requester, params, query }) {
     const { rooms, gate, stores } = services
     const name = await roomOrForbidden(rooms, params.roomId)
+    // Anybody may be among the members that are still to come.
+    if (params.eventType === 'm.room.member') await rooms.membership(name, params.stateKey)
     const state = await gate.state(name, userReader(requester))
     const found = await stateEventsAt(stores, name.room, state, [[params.eventType, params.stateKey]])
     const [event] = gate.inReadableState(found)

@@ -43,7 +43,7 @@ async function takeOfUser(
   if (!isUserOf(origin, userId)) return counters.countDropped('other server')
   const mark = markOf(said)
   if (mark === undefined) return counters.countDropped('format')
-  if ((await deps.rooms.membership(name, userId)) !== 'join') return counters.countDropped('not joined')
+  if (!(await deps.rooms.takesPart(name, userId))) return counters.countDropped('not joined')
   if ((await takeReceipts(deps, name, userId, [mark])) === 0) counters.countDropped('no news')
 }
 

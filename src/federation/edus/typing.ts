@@ -13,6 +13,6 @@ export async function takeTyping(deps: EduDeps, edu: Edu): Promise<void> {
   if (userId === undefined) return counters.countDropped('other server')
   const name = await openRoom(deps, edu, roomId)
   if (name === undefined) return
-  if ((await deps.rooms.membership(name, userId)) !== 'join') return counters.countDropped('not joined')
+  if (!(await deps.rooms.takesPart(name, userId))) return counters.countDropped('not joined')
   deps.typing.set(name.room, userId, isTyping ? TIMEOUT : 'stop')
 }

@@ -14,11 +14,12 @@ import { OneAtATime } from '../../one-at-a-time.js'
 import { settledWithin } from '../../settled-within.js'
 import { Budget } from '../../room/inbound/asking.js'
 import { carryOver } from '../../room/carry-over.js'
-import { enter } from '../../room/inbound/entering.js'
+import { enter, Overtaken } from '../../room/inbound/entering.js'
 import { Fetching } from '../../room/inbound/fetching.js'
 import { fillGap } from '../../room/inbound/fill-gap.js'
 import type { InboundDeps } from '../../room/inbound/inbound-deps.js'
 import { NotNow } from '../../room/inbound/not-now.js'
+import type { PartialJoins } from '../../room/inbound/partial-joins.js'
 import { isDropped, type Pdu } from '../../room/inbound/read-pdu.js'
 import type { PduText } from '../../room/inbound/peers.js'
 import { checkPdu, checkPolicy, readSignedPdu, receive } from '../../room/inbound/receive-pdu.js'
@@ -54,6 +55,8 @@ export interface RemoteMembershipsDeps {
   readonly queries: Pick<RemoteQueries, 'resolveAlias'>
   readonly identityServers: IdentityKeys
   readonly inbound: InboundDeps
+  /** Fetches the members of rooms that we came into without them. */
+  readonly partialJoins?: Pick<PartialJoins, 'wake'>
 }
 
 /** What a client says of the room it wants to get into. */
@@ -74,6 +77,8 @@ const LOOKING = 60_000
 const PATIENCE = 20_000
 /** Who leaves does not wait longer for other servers, in ms: what they have to be told they are told in the end. */
 const PATIENCE_OF_LEAVE = 3_000
+
+const OMIT_MEMBERS = false as boolean
 
 export class RemoteMemberships {
   /** By room and user. */
@@ -135,6 +140,9 @@ export class RemoteMemberships {
   /** Users of ours are in the room, and it is none that only other servers can let the user into. */
   private async letsIn(name: KnownRoom, userId: string): Promise<boolean> {
     if (!(await this.isIn(name))) return false
+    const { db, rooms } = this.deps.inbound
+    // Whether they are banned, or invited, is not known before.
+    if ((await membershipIn(db, name.room, userId))?.membership !== 'join') await rooms.requireWhole(name)
     const { kind } = await joinGrant(this.deps.inbound.rooms, name, userId)
     return kind !== 'unable to grant' && kind !== 'unable to tell'
   }
@@ -362,24 +370,31 @@ export class RemoteMemberships {
     const { remote, inbound } = this.deps
     const { roomId } = pdu.event
     await inbound.entrances.during(roomId, async () => {
-      const answer = await sendJoin(remote, resident, roomId, pdu.event.eventId, content)
+      // Where we were before we hold members, and most of them are still there.
+      const known = await inbound.stores.names.find(roomId)
+      const isNew = known === undefined || !isKnown(known)
+      const answer = await sendJoin(remote, resident, roomId, pdu.event.eventId, content, isNew && OMIT_MEMBERS)
       const join = answer.event === undefined ? pdu : await this.countersigned(resident, rules, pdu, answer.event)
       const ours = await residentRoom(inbound, roomId)
       if (ours !== undefined) return this.takeIn(ours, resident, join)
-      await enter(inbound, {
-        roomId,
-        version: rules.version,
-        resident,
-        join,
-        state: answer.state,
-        authChain: answer.authChain,
-      })
+      const { state, authChain, servers } = answer
+      const others = servers?.filter((server) => server !== inbound.serverName)
+      const partial = others && { resident, servers: others, nowTs: inbound.now() }
+      try {
+        await enter(inbound, { roomId, version: rules.version, resident, join, state, authChain, partial })
+      } catch (cause) {
+        if (!(cause instanceof Overtaken)) throw cause
+        await this.takeIn(await inbound.rooms.named(roomId), resident, join)
+      }
     })
+    this.deps.partialJoins?.wake()
   }
 
   /** The room is ours already, and goes on: the join is one more event in it, which may stand on some that are to come. */
   private async takeIn(name: KnownRoom, resident: string, join: Pdu): Promise<void> {
     const { inbound } = this.deps
+    // What it stands on is known by then.
+    if (!(await inbound.rooms.whole(name))) throw new NotNow('members', 'the members of the room are still to come')
     const fetching = new Fetching(inbound, name, [resident], new Budget(inbound.budget, inbound.now))
     const stateAfter = await fillGap(fetching, join)
     const { pdu, policy } = await checkPolicy(inbound, name, join)

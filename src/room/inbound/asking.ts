@@ -23,12 +23,16 @@ export class Asking {
   ) {}
 
   /** @throws NotNow when the server fails, is too slow, or has enough to answer already. */
-  async ask<T>(server: string, call: (peers: Peers, signal: AbortSignal) => Promise<T>): Promise<T> {
+  async ask<T>(
+    server: string,
+    call: (peers: Peers, signal: AbortSignal) => Promise<T>,
+    timeout = this.limits.timeout,
+  ): Promise<T> {
     const before = this.underWay.get(server) ?? 0
     if (before >= this.limits.atOnce) throw new NotNow('peers', `${server} has enough to answer`)
     this.underWay.set(server, before + 1)
     try {
-      return await withDeadline(this.limits.timeout, this.closing, (signal) => call(this.peers, signal))
+      return await withDeadline(timeout, this.closing, (signal) => call(this.peers, signal))
     } catch (cause) {
       throw cause instanceof NotNow ? cause : new NotNow('peers', `${server} does not answer`, { cause })
     } finally {

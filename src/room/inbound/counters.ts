@@ -13,7 +13,8 @@ export type DropReason =
   | 'not asked for'
 
 /** Why a PDU stays staged, to be tried again. */
-export type PostponeReason = 'peers' | 'budget' | 'resolution' | 'auth events' | 'waits' | 'fault'
+/** 'members': they are still to come, and what it stands on is not known without them. */
+export type PostponeReason = 'members' | 'peers' | 'budget' | 'resolution' | 'auth events' | 'waits' | 'fault'
 
 export class Counters {
   readonly fates: Record<Fate, number> = { accepted: 0, 'soft-failed': 0, rejected: 0 }

@@ -10,6 +10,7 @@
 import { ownString } from '../../protocol/json.js'
 import type { EventNumber } from '../../protocol/numbers.js'
 import { rulesOf, type RoomVersionRules } from '../../protocol/room-versions.js'
+import type { PartialEntrance } from '../../store/log-writer.js'
 import { joinedOfServer } from '../../store/memberships.js'
 import { HeadMoved, type Received } from '../arrival.js'
 import type { KnownRoom } from '../known-room.js'
@@ -35,6 +36,8 @@ export interface Entrance {
   /** The state before the join, and the auth chain of it and of the join. */
   readonly state: readonly PduText[]
   readonly authChain: readonly PduText[]
+  /** Where the state lacks members. */
+  readonly partial?: PartialEntrance
 }
 
 /** Somebody waits for it; a room of a hundred thousand members is to fit. */
@@ -50,41 +53,78 @@ export async function enter(deps: InboundDeps, entrance: Entrance): Promise<Know
   if (rules === undefined) throw new NotNow('peers', `room version ${entrance.version} is not known here`)
   const name = await adoptRoom(deps, rules, entrance)
   const fetching = new Fetching(deps, name, [entrance.resident], new Budget(budget, deps.now))
-  const stateIds: string[] = []
   const read = new Map<string, Pdu>()
-  for (const [texts, isState] of [
-    [entrance.authChain, false],
-    [entrance.state, true],
-  ] as const) {
-    for (let at = 0; at < texts.length; at += TOGETHER) {
-      for (const [id, pdu] of await fetching.read(texts.slice(at, at + TOGETHER), () => true)) {
-        read.set(id, pdu)
-        if (isState) stateIds.push(id)
-      }
+  for (const texts of inPieces(entrance.authChain))
+    for (const [id, pdu] of await readAll(fetching, texts)) read.set(id, pdu)
+  const stateIds: string[] = []
+  for (const texts of inPieces(entrance.state)) {
+    for (const [id, pdu] of await readAll(fetching, texts)) {
+      read.set(id, pdu)
+      stateIds.push(id)
     }
   }
-  const standing = await thatStand(fetching, read)
-  await storeOutliers(fetching, [...standing.values()])
+  await holdThoseThatStand(fetching, read)
   const stateBefore = await stateBeforeJoin(fetching, entrance, stateIds)
-  const received = await receiveJoin(deps, name, entrance.join, stateBefore)
+  const received = await receiveJoin(deps, name, entrance, stateBefore)
   if (received.event.fate !== 'accepted')
     throw new NotNow('peers', `the state of ${entrance.resident} does not allow the join: ${received.event.reason}`)
   return name
 }
 
-/** Where a user of ours has come in by another process meanwhile, the room goes on from both. @throws HeadMoved */
+/**
+ * The state that a server tells of a room, whose auth chain is held: its events become outliers, so many at a time, since
+ * there may be very many of them. Resolves with the ids of those that are signed as they should be.
+ */
+export async function holdState(
+  fetching: Fetching,
+  texts: readonly PduText[],
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  const ids: string[] = []
+  for (const some of inPieces(texts)) {
+    signal.throwIfAborted()
+    const read = await readAll(fetching, some)
+    ids.push(...read.keys())
+    await holdThoseThatStand(fetching, read)
+  }
+  return ids
+}
+
+export async function holdThoseThatStand(fetching: Fetching, read: ReadonlyMap<string, Pdu>): Promise<void> {
+  const standing = await thatStand(fetching, read)
+  await storeOutliers(fetching, [...standing.values()])
+}
+
+export const readAll = (fetching: Fetching, texts: readonly PduText[]): Promise<Map<string, Pdu>> =>
+  fetching.read(texts, () => true)
+
+function* inPieces(texts: readonly PduText[]): Generator<readonly PduText[]> {
+  for (let at = 0; at < texts.length; at += TOGETHER) yield texts.slice(at, at + TOGETHER)
+}
+
+/** Somebody of ours came into the room meanwhile: the join is one more event in it. */
+export class Overtaken extends Error {
+  override readonly name = 'Overtaken'
+}
+
+/**
+ * Where a user of ours has come in by another process meanwhile, the room goes on from both.
+ * @throws HeadMoved, and Overtaken where it cannot, since the members are still to come.
+ */
 async function receiveJoin(
   deps: InboundDeps,
   name: KnownRoom,
-  join: Pdu,
+  { join, partial }: Entrance,
   stateBefore: readonly EventNumber[],
 ): Promise<Received> {
   for (let attempt = 1; ; attempt++) {
-    const { version } = (await deps.rooms.head(name)).head
+    const { version, partialJoin } = (await deps.rooms.head(name)).head
     const isIn = (await joinedOfServer(deps.db, name.room, deps.serverName, 1)).length > 0
+    if (isIn && (partial ?? partialJoin) !== undefined)
+      throw new Overtaken('somebody of ours came into the room meanwhile')
     const how = isIn
       ? ({ kind: 'live', stateBefore } as const)
-      : ({ kind: 'entrance', stateBefore, onHead: version } as const)
+      : ({ kind: 'entrance', stateBefore, partial, onHead: version } as const)
     try {
       return await receive(deps, name, { pdu: join, how })
     } catch (cause) {

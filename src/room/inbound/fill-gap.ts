@@ -6,6 +6,7 @@
 import type { EventNumber } from '../../protocol/numbers.js'
 import type { RoomEvent } from '../../protocol/room-event.js'
 import { holdAuthEvents } from './auth-events.js'
+import { standsBeside } from '../admit-event.js'
 import type { Fetching } from './fetching.js'
 import { inOrder } from './in-order.js'
 import { stateAfterEvent } from './missing-state.js'
@@ -25,7 +26,7 @@ export type StateAfter = ReadonlyMap<string, readonly EventNumber[]>
 export async function fillGap(fetching: Fetching, pdu: Pdu): Promise<StateAfter> {
   await holdAuthEvents(fetching, [pdu])
   const missing = await withoutState(fetching, [pdu.event])
-  if (missing.length === 0) return new Map()
+  if (missing.length === 0 || (await standsBesideOurJoin(fetching, pdu.event))) return new Map()
   const between = await missingEvents(fetching, pdu, missing)
   await receiveBetween(fetching, between)
   return statesBefore(fetching, pdu)
@@ -107,8 +108,20 @@ async function receiveBetween(fetching: Fetching, between: ReadonlyMap<string, P
   }
 }
 
+/** While members of the room are to come: whether the state before the event is that before our join. */
+async function standsBesideOurJoin({ deps, name }: Fetching, event: RoomEvent): Promise<boolean> {
+  const { partialJoin } = (await deps.rooms.head(name)).head
+  if (partialJoin === undefined) return false
+  const join = (await deps.stores.events.events(name.room, [partialJoin])).get(partialJoin)!
+  return standsBeside(event, join.event)
+}
+
 export async function statesBefore(fetching: Fetching, { event }: Pdu): Promise<StateAfter> {
   const missing = await withoutState(fetching, [event])
+  if (missing.length === 0 || (await standsBesideOurJoin(fetching, event))) return new Map()
+  // Beside a state that lacks members, everybody in a whole one would be in conflict.
+  if (await fetching.deps.rooms.isPartial(fetching.name))
+    throw new NotNow('members', 'what it stands on is known when all members of the room are here')
   if (missing.length > MOST_STATES) throw new NotNow('budget', `needs the states after ${missing.length} events`)
   const states = new Map<string, readonly EventNumber[]>()
   for (const eventId of missing) states.set(eventId, await stateAfterEvent(fetching, eventId))
