@@ -35,6 +35,7 @@ export async function startHearth({ folder, tls }: Surroundings): Promise<Server
       DATA_DIR: dataDir,
       REGISTRATION: 'open',
       RATE_LIMITS: 'off',
+      PRESENCE: 'federated',
       LOG_FORMAT: 'json',
       LOG_LEVEL: 'debug',
     },

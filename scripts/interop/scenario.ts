@@ -13,6 +13,7 @@ export interface Scenario {
 export class Stage {
   /** To be compared when the scenario has ended. */
   readonly rooms: string[] = []
+  #calls = 0
 
   constructor(
     readonly home: Server,
@@ -61,7 +62,7 @@ export class Stage {
 
   async callOut(roomId: string, speaker: TestUser, listener: TestUser): Promise<void> {
     for (let attempt = 1; ; attempt++) {
-      const words = `are you there? (${attempt} of ${speaker.userId})`
+      const words = `are you there? (${++this.#calls})`
       await speaker.say(roomId, words)
       try {
         return await reads(listener, roomId, words, 4_000)

@@ -5,6 +5,7 @@ import { ephemerals } from './ephemeral.js'
 import { membership } from './membership.js'
 import { messages } from './messages.js'
 import { partitions } from './partitions.js'
+import { presences } from './presence.js'
 import { versions } from './versions.js'
 
 /** From the plain to the contrived. */
@@ -13,6 +14,7 @@ export const scenariosFrom = (seeds: Seeds): readonly Scenario[] => [
   ...messages,
   ...directory,
   ...ephemerals,
+  ...presences,
   ...versions,
   ...partitions,
   ...byChance(seeds),

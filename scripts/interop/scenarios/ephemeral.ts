@@ -75,11 +75,6 @@ export const ephemerals: readonly Scenario[] = [
     },
   },
   {
-    name: 'presence',
-    leftOut: { hearthIs: 'either', because: 'Hearth has no presence' },
-    async play() {},
-  },
-  {
     name: 'device keys, one-time keys and fallback keys',
     async play(stage) {
       await stage.shared()

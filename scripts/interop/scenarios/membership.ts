@@ -1,5 +1,6 @@
 import { act, inSync, joinVia, knock, leave, memberships, moderate, reads, refused, roomPath } from '../actions.js'
 import { same, sees, serverOf, setState, soon, stateContent, tryToJoin } from '../actions.js'
+import type { TestUser } from '../../../test/support/test-user.js'
 import type { Scenario } from '../scenario.js'
 
 const allowing = (rule: string, roomId: string): object => ({
@@ -40,6 +41,24 @@ export const membership: readonly Scenario[] = [
       const roomId = await stage.room()
       for (let i = 0; i < 60; i++) await setState(stage.alice, roomId, 'org.example.thing', { i }, `thing ${i}`)
       await stage.letIn(stage.bob, roomId)
+    },
+  },
+  {
+    name: 'join of a room with many members, who speak and go meanwhile',
+    async play(stage) {
+      const { alice, bob } = stage
+      const roomId = await stage.room()
+      const crowd: TestUser[] = []
+      for (let i = 0; i < 120; i++) {
+        crowd.push(await stage.home.user())
+        await crowd.at(-1)!.join(roomId)
+      }
+      await joinVia(bob, roomId, stage.home.name)
+      const [last, gone, banned] = crowd.slice(-3) as [TestUser, TestUser, TestUser]
+      await Promise.all([last.say(roomId, 'hello'), leave(gone, roomId), moderate(alice, roomId, 'ban', banned)])
+      await bob.say(roomId, 'hello all')
+      await reads(last, roomId, 'hello all')
+      await sees(bob, roomId, banned, 'ban')
     },
   },
   {

@@ -139,7 +139,6 @@ export const messages: readonly Scenario[] = [
   },
   {
     name: 'the event nearest to a time, and its context',
-    leftOut: { hearthIs: 'away', because: 'the client API of Hearth does not find events by time' },
     async play(stage) {
       const { alice, bob } = stage
       const roomId = await stage.room()

@@ -62,6 +62,24 @@ const messagesApart = (count: number): Scenario => ({
   },
 })
 
+const longApart = (count: number): Scenario => ({
+  name: `a cut, ${count} changes on each side, more than are asked for one by one`,
+  async play(stage) {
+    const { alice, bob } = stage
+    const roomId = await stage.shared()
+    await promote(stage, roomId, bob, 50)
+    await stage.apart(roomId, async () => {
+      const changes = async (user: TestUser) => {
+        for (let n = 0; n < count; n++) {
+          if (n % 3 === 0) await setState(user, roomId, 'm.room.topic', { topic: `${n} of ${user.userId}` })
+          else await setState(user, roomId, 'org.example.thing', { n, by: user.userId }, `${n % 40}`)
+        }
+      }
+      await Promise.all([changes(alice), changes(bob)])
+    })
+  },
+})
+
 const fights = (version: string): Scenario[] => [
   {
     name: `version ${version}: a cut, and power levels, bans, topics and members change on both sides`,
@@ -112,6 +130,7 @@ const fights = (version: string): Scenario[] => [
 export const partitions: readonly Scenario[] = [
   messagesApart(4),
   messagesApart(40),
+  longApart(230),
   {
     name: 'a cut, the topic is set on both sides, once more afterwards',
     async play(stage) {
@@ -158,6 +177,35 @@ export const partitions: readonly Scenario[] = [
         await eve.join(roomId)
       })
       await sees(alice, roomId, eve, 'join')
+    },
+  },
+  {
+    name: 'a cut, all of one server leave, and come back to what others have made of the room',
+    async play(stage) {
+      const { alice, bob } = stage
+      const roomId = await stage.shared()
+      const [anna, ben] = await Promise.all([stage.home.user(), stage.away.user()])
+      await stage.letIn(ben, roomId)
+      await stage.apart(
+        roomId,
+        async () => {
+          await bob.say(roomId, 'I go')
+          for (const user of [bob, ben]) await leave(user, roomId)
+          await anna.join(roomId)
+          await moderate(alice, roomId, 'ban', ben)
+          await change(alice, roomId, { kick: 75 }, { [anna.userId]: 75 })
+          await setState(anna, roomId, 'm.room.topic', { topic: 'without you' })
+        },
+        async () => {
+          await joinVia(bob, roomId, stage.home.name)
+          await sees(bob, roomId, anna, 'join')
+        },
+      )
+      await sees(bob, roomId, ben, 'ban')
+      await ben.join(roomId).then(
+        () => same('a join of who is banned', true, false),
+        () => undefined,
+      )
     },
   },
   {
