@@ -267,6 +267,26 @@ export const exampleRooms: Readonly<Record<string, ExampleRoom>> = {
   'problem-a-solved': problemA(['12'], 'The join rules are the newer ones'),
   'problem-b': problemB(['11'], 'the first'),
   'problem-b-solved': problemB(['12'], 'the last'),
+  'profile-between-rules': ruleAgainstOlder(['2', '3', '11'], 'The older comes out'),
+  'profile-between-rules-solved': ruleAgainstOlder(['12'], 'The newer comes out'),
+}
+
+/** Found in rooms shared with Synapse: docs/decisions/0005-state-resolution.md, on the auth difference. */
+function ruleAgainstOlder(versions: readonly string[], outcome: string): ExampleRoom {
+  return {
+    description: `Bob, a moderator, closes the room; Alice, above him, renames herself and opens it, while Carol speaks. ${outcome}.`,
+    versions,
+    build(version) {
+      const room = labRoom({ version, levels: { users: { [bob]: 50 } }, members: [bob, carol] })
+      const older = room.joinRules(bob, { join_rule: 'invite' })
+      room.join(alice, { displayname: 'Alice' })
+      const [left, right] = room.fork()
+      const newer = left!.joinRules(alice, { join_rule: 'public' })
+      right!.say(carol, 'meanwhile')
+      room.merge(left!, right!).say(alice, 'both')
+      return { room, state: [['m.room.join_rules', '', version === '12' ? newer : older]] }
+    },
+  }
 }
 
 /** MSC4297, problem A. The v2 algorithm loses the join rules; v2.1 does not. */
