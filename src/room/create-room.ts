@@ -106,13 +106,16 @@ async function inviteElsewhere(
   if (elsewhere.length === 0) return
   const name = await rooms.named(roomId)
   const more = request.is_direct === true ? { is_direct: true } : {}
-  for (const user of elsewhere) {
-    try {
-      await memberships.invite(name, creator, user, more)
-    } catch (cause) {
-      if (!(cause instanceof MatrixError)) throw cause
-      throw new MatrixError(cause.status, cause.errcode, `The room ${roomId} is there, but: ${cause.message}`)
-    }
+  for (const user of elsewhere) await inRoomMade(roomId, () => memberships.invite(name, creator, user, more))
+}
+
+/** What is done when the room is there. @throws MatrixError that names the room */
+export async function inRoomMade(roomId: string, task: () => Promise<unknown>): Promise<void> {
+  try {
+    await task()
+  } catch (cause) {
+    if (!(cause instanceof MatrixError)) throw cause
+    throw new MatrixError(cause.status, cause.errcode, `The room ${roomId} is there, but: ${cause.message}`)
   }
 }
 

@@ -49,17 +49,23 @@ export interface InviteByAddressDeps extends InviteDeps {
   readonly identityServers: IdentityService
 }
 
+/** As clients write it. */
+export interface AddressToInvite extends Address {
+  readonly id_server: string
+  readonly id_access_token: string
+}
+
 /** @throws MatrixError */
 export async function inviteByAddress(
   deps: InviteByAddressDeps,
   name: KnownRoom,
   sender: string,
-  account: IdentityAccount,
-  address: Address,
+  whom: AddressToInvite,
   signal?: AbortSignal,
 ): Promise<void> {
   const { rooms, identityServers } = deps
-  const canonical = canonicalAddress(address)
+  const account = { server: whom.id_server, accessToken: whom.id_access_token }
+  const canonical = canonicalAddress(whom)
   // Nobody is written an e-mail by who may not invite. The identity server makes the token; the rules do not look at it.
   await proposeEvent(rooms, name, offer(sender, 'token', {}))
   const known = await identityServers.lookUp(account, canonical, signal)

@@ -278,7 +278,7 @@ describe('inviting', () => {
     ['who is in the room', { user_id: alice.userId }, '403 M_FORBIDDEN'],
     ['nobody', { user_id: '@nobody:hearth.test' }, '404 M_NOT_FOUND'],
     ['a user of another server that is away', { user_id: '@zoe:elsewhere.test' }, '504 M_UNKNOWN'],
-    ['an e-mail address', { medium: 'email', address: 'a@b.c', id_server: 'x' }, '403 M_FORBIDDEN'],
+    ['an e-mail address without a token', { medium: 'email', address: 'a@b.c', id_server: 'x' }, '400 M_BAD_JSON'],
     ['without saying whom', {}, '400 M_BAD_JSON'],
     ['a number', { user_id: 1 }, '400 M_BAD_JSON'],
   ])('%s is refused', async (_sentence, body, answer) => {

@@ -10,7 +10,7 @@ import { signingKeyFromSeed, signJson, type SigningKey } from '../../src/protoco
 import { TestAuthority } from './certificates.js'
 import { HttpsServer, json, type Asked } from './https-server.js'
 
-export const identityToken = 'a token of the identity server'
+export const identityToken = 'token-of-the-identity-server'
 
 export interface Bind {
   readonly medium: string

@@ -1,8 +1,9 @@
 import { Type } from 'typebox'
 import { jsonObject, userId } from '../../http/fields.js'
-import { forbidden } from '../../protocol/matrix-error.js'
-import { createRoom as makeRoom } from '../../room/create-room.js'
+import { createRoom as makeRoom, inRoomMade } from '../../room/create-room.js'
+import { inviteByAddress } from '../../room/invite-by-address.js'
 import { endpoint } from '../endpoint.js'
+import { addressFields } from '../room-membership/fields.js'
 
 const stateEvent = Type.Object({
   type: Type.String(),
@@ -29,7 +30,7 @@ export const createRoom = endpoint({
     name: Type.Optional(Type.String()),
     topic: Type.Optional(Type.String()),
     invite: Type.Optional(Type.Array(userId, { maxItems: 200 })),
-    invite_3pid: Type.Optional(Type.Array(jsonObject)),
+    invite_3pid: Type.Optional(Type.Array(Type.Object(addressFields), { maxItems: 20 })),
     room_version: Type.Optional(Type.String()),
     creation_content: Type.Optional(jsonObject),
     initial_state: Type.Optional(Type.Array(stateEvent, { maxItems: 500 })),
@@ -40,10 +41,12 @@ export const createRoom = endpoint({
     power_level_content_override: Type.Optional(jsonObject),
   }),
 
-  async handle(services, { requester, body, nonCanonicalNumber }) {
-    if (body.invite_3pid !== undefined && body.invite_3pid.length > 0) {
-      throw forbidden('This server uses no identity server and cannot invite by e-mail address or phone number')
+  async handle(services, { requester: { userId }, body, nonCanonicalNumber }) {
+    const roomId = await makeRoom(services, userId, body, nonCanonicalNumber)
+    for (const whom of body.invite_3pid ?? []) {
+      const name = await services.rooms.named(roomId)
+      await inRoomMade(roomId, () => inviteByAddress(services, name, userId, whom))
     }
-    return { room_id: await makeRoom(services, requester.userId, body, nonCanonicalNumber) }
+    return { room_id: roomId }
   },
 })

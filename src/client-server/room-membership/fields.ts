@@ -1,5 +1,5 @@
 import { Type } from 'typebox'
-import { roomAlias, roomId } from '../../http/fields.js'
+import { roomAlias, roomId, serverName, text } from '../../http/fields.js'
 import type { JsonObject } from '../../protocol/json.js'
 
 export const reason = Type.Optional(Type.String())
@@ -17,3 +17,11 @@ export const viaIn = (query: {
   readonly via?: readonly string[] | undefined
   readonly server_name?: readonly string[] | undefined
 }): readonly string[] => query.via ?? query.server_name ?? []
+
+/** Somebody who is invited by an address, and the identity server that may know them. */
+export const addressFields = {
+  id_server: serverName,
+  id_access_token: Type.String({ pattern: '^[!-~]+$', maxLength: 4096 }),
+  medium: text(64, 1),
+  address: text(500, 1),
+}

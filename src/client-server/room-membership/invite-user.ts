@@ -1,19 +1,16 @@
 import { Type, type Static } from 'typebox'
-import { roomId, serverName, text, userId } from '../../http/fields.js'
+import { roomId, userId } from '../../http/fields.js'
 import { badJson } from '../../protocol/matrix-error.js'
-import { inviteByAddress } from '../../room/invite-by-address.js'
+import { inviteByAddress, type AddressToInvite } from '../../room/invite-by-address.js'
 import { roomOrForbidden } from '../../room/known-room.js'
 import { invite } from '../../room/membership-changes.js'
 import { endpoint } from '../endpoint.js'
-import { reason, reasonIn } from './fields.js'
+import { addressFields, reason, reasonIn } from './fields.js'
 
 const body = Type.Object({
   user_id: Type.Optional(userId),
   reason,
-  id_server: Type.Optional(serverName),
-  id_access_token: Type.Optional(text(4096, 1)),
-  medium: Type.Optional(text(64, 1)),
-  address: Type.Optional(text(500, 1)),
+  ...Type.Partial(Type.Object(addressFields)).properties,
 })
 
 /**
@@ -33,17 +30,17 @@ export const inviteUser = endpoint({
   body,
 
   async handle(services, { requester: { userId }, params, body, signal }) {
-    const by = body.user_id ?? byAddress(body)
+    const whom = body.user_id ?? addressIn(body)
     const name = await roomOrForbidden(services.rooms, params.roomId)
-    if (typeof by === 'string') await invite(services, name, userId, by, reasonIn(body))
-    else await inviteByAddress(services, name, userId, by.account, by.address, signal)
+    if (typeof whom === 'string') await invite(services, name, userId, whom, reasonIn(body))
+    else await inviteByAddress(services, name, userId, whom, signal)
     return {}
   },
 })
 
-function byAddress({ id_server, id_access_token, medium, address }: Static<typeof body>) {
+function addressIn({ id_server, id_access_token, medium, address }: Static<typeof body>): AddressToInvite {
   if (medium === undefined && address === undefined) throw badJson('body.user_id is required')
   if (medium === undefined || address === undefined || id_server === undefined || id_access_token === undefined)
     throw badJson('body.id_server, id_access_token, medium and address are required to invite by an address')
-  return { account: { server: id_server, accessToken: id_access_token }, address: { medium, address } }
+  return { id_server, id_access_token, medium, address }
 }
