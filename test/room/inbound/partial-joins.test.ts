@@ -10,12 +10,11 @@ import type { RoomEngine } from '../../../src/room/open-rooms.js'
 import { RoomServers } from '../../../src/store/room-servers.js'
 import { whenLoaded } from '../../../src/store/missing.js'
 import { StateView } from '../../../src/store/state-view.js'
-import { eventually } from '../../support/eventually.js'
 import { held, mia, TestClock, testInbound } from '../../support/inbound.js'
 import { alice, bob, carol, labRoom, type Branch, type LabEvent } from '../../support/laboratory/index.js'
 import { network, ScriptedServer } from '../../support/laboratory/scripted-server.js'
 import { testDatabase } from '../../support/postgres.js'
-import { testRooms, testServer, user } from '../../support/rooms.js'
+import { testRooms, testServer } from '../../support/rooms.js'
 
 const database = await testDatabase()
 const engine = await testRooms(database)
@@ -170,5 +169,153 @@ describe('a join without the members', () => {
     await site.partialJoins.settled()
     await expectAsAfterWholeJoin(site, name, room, join, events)
     expect(await joined(name)).toEqual([alice, bob, mia, '@zoe:two.example'].sort())
+  })
+
+  it('asks another server where the one that let us in does not answer, after a crash too', async () => {
+    const room = newRoom()
+    const join = room.join(mia)
+    const site = siteOf(room)
+    const name = await enter(site.inbound.deps, answerTo(room, join, 'partial'))
+    site.one.fails('state')
+    site.two.fails('state')
+    await site.partialJoins.poll()
+    await site.partialJoins.settled()
+    expect(await engine.rooms.isPartial(name)).toBe(true)
+    // Another process finds it when its time has come.
+    const next = siteOf(room, other)
+    next.clock.pass(5_000)
+    next.one.fails('state')
+    await next.partialJoins.poll()
+    await next.partialJoins.settled()
+    const ofRoom = (peer: ScriptedServer) => peer.asked('state').filter((asked) => asked.arguments[1] === name.roomId)
+    expect([ofRoom(next.one).length, ofRoom(next.two).length]).toEqual([1, 1])
+    await engine.catchUp()
+    expect(await engine.rooms.isPartial(name)).toBe(false)
+    await expectAsAfterWholeJoin(site, name, room, join, [])
+  })
+
+  it('judges again what was judged without the members: here, and in other processes', async () => {
+    const room = newRoom()
+    const carols = room.events.find(({ event }) => event.stateKey === carol)!
+    const levels = room.events.find(({ event }) => event.type === 'm.room.power_levels')!
+    const create = room.events[0]!
+    room.ban(alice, carol)
+    const join = room.join(mia)
+    const site = siteOf(room)
+    const name = await enter(site.inbound.deps, answerTo(room, join, 'partial'))
+    // By the events it names she is in the room.
+    const authEvents = [create, levels, carols]
+    const forbidden = room.attempt(carol, { type: 'm.room.message', content: { body: 'I am banned' }, authEvents })
+    const ours = await engine.rooms.send(name, { type: 'm.room.message', sender: mia, content: { body: 'between' } })
+    await sent(site, forbidden)
+    await other.catchUp()
+    const before = await other.stores.events.byId(name.room, forbidden.eventId)
+    expect(before?.fate).toBe('accepted')
+    expect(await joined(name)).toEqual([carol, mia].sort())
+    await site.partialJoins.poll()
+    await site.partialJoins.settled()
+    await other.catchUp()
+    const after = await other.stores.events.byId(name.room, forbidden.eventId)
+    expect([after?.fate, before?.fate]).toEqual(['rejected', 'rejected'])
+    const { extremities, fates } = await held(database, name)
+    expect([extremities, fates.get(ours.event.eventId)]).toEqual([[ours.event.eventId], 'accepted'])
+    expect(await joined(name)).toEqual([alice, bob, mia].sort())
+    expect((await other.rooms.summary(name)).joined_members).toBe(3)
+    const [servers] = [await new RoomServers(database.db, testServer.name).of(name.room)]
+    expect(servers).not.toContain(carol.split(':')[1])
+  })
+
+  it('takes in what stands beside our join, and lets wait what stands on a state that is not known', async () => {
+    const room = newRoom()
+    const tip = room.say(alice, 'what our join stands on')
+    const [beside, behind] = [room.fork()[0]!, room.fork()[0]!]
+    const join = room.join(mia)
+    const said = beside.say(bob, 'I have not heard of mia')
+    const site = siteOf(room)
+    const name = await enter(site.inbound.deps, answerTo(room, join, 'partial'))
+    const old = behind.attempt(bob, {
+      type: 'm.room.message',
+      content: { body: 'long ago' },
+      prevEvents: [room.events[room.events.indexOf(tip) - 1]!],
+    })
+    const merge = room.attempt(alice, { type: 'm.room.message', content: {}, prevEvents: [join, said] })
+    for (const peer of [site.one, site.two]) peer.fails('missingEvents')
+    await sent(site, said, merge, old)
+    const { fates, staged } = await held(database, name)
+    expect([fates.get(said.eventId), fates.get(merge.eventId)]).toEqual(['accepted', 'accepted'])
+    expect(staged.map(({ event_id }) => event_id)).toEqual([old.eventId])
+    await site.partialJoins.poll()
+    await site.partialJoins.settled()
+    for (const peer of [site.one, site.two]) peer.honestly('missingEvents')
+    await site.inbound.poll()
+    await site.inbound.settled()
+    await expectAsAfterWholeJoin(site, name, room, join, [said, merge, old])
+  })
+
+  it('that the whole state does not allow puts our user out of the room', async () => {
+    const room = newRoom()
+    room.ban(alice, mia)
+    const join = room.attempt(mia, {
+      type: 'm.room.member',
+      stateKey: mia,
+      content: { membership: 'join' },
+      authEvents: room.events
+        .filter(({ event }) => event.type !== 'm.room.member' && event.type !== 'm.room.history_visibility')
+        .slice(0, 3),
+    })
+    const site = siteOf(room)
+    const name = await enter(site.inbound.deps, answerTo(room, join, 'partial'))
+    expect(await joined(name)).toEqual([mia])
+    const said = await engine.rooms.send(name, { type: 'm.room.message', sender: mia, content: { body: 'I am in' } })
+    await site.partialJoins.poll()
+    await site.partialJoins.settled()
+    expect(await engine.rooms.membership(name, mia)).toBe('ban')
+    expect(await joined(name)).toEqual([alice, bob, carol].sort())
+    const { fates } = await held(database, name)
+    expect([fates.get(join.eventId), fates.get(said.event.eventId)]).toEqual(['rejected', 'rejected'])
+  })
+
+  it('lets what is about members wait until they are here', async () => {
+    const room = newRoom()
+    const join = room.join(mia)
+    const site = siteOf(room)
+    const name = await enter(site.inbound.deps, answerTo(room, join, 'partial'))
+    const membership = engine.rooms.membership(name, bob)
+    const elsewhere = other.rooms.requireWhole(name)
+    const ban = expect(engine.rooms.changeMembership(name, mia, bob, { membership: 'ban' })).rejects.toMatchObject({
+      status: 403,
+    })
+    await expect(engine.rooms.whole(name, 10)).resolves.toBe(false)
+    await expect(engine.rooms.requireWhole(name, 10)).rejects.toMatchObject({ status: 503 })
+    await site.partialJoins.poll()
+    expect(await membership).toBe('join')
+    await elsewhere
+    await ban
+    await site.partialJoins.settled()
+  })
+
+  it('into a room that was left meanwhile forgets what was judged without the members', async () => {
+    const room = newRoom()
+    const first = room.join(mia)
+    const site = siteOf(room)
+    const name = await enter(site.inbound.deps, answerTo(room, first, 'partial'))
+    const said = room.say(bob, 'hello')
+    const leave = room.leave(mia)
+    await sent(site, said, leave)
+    expect(await joined(name)).toEqual([bob])
+    const second = room.join(mia)
+    await enter(site.inbound.deps, answerTo(room, second, 'whole'))
+    expect(await engine.rooms.isPartial(name)).toBe(false)
+    const { events, extremities } = await held(database, name)
+    expect([first, said, leave].map(({ eventId }) => events.get(eventId)?.state_before)).toEqual([null, null, null])
+    expect(extremities).toEqual([second.eventId])
+    expect(await joined(name)).toEqual([alice, bob, carol, mia].sort())
+    // What stands on it is as if it had never been here.
+    const late = room.attempt(bob, { type: 'm.room.message', content: {}, prevEvents: [leave] })
+    await sent(site, late)
+    expect((await held(database, name)).fates.get(late.eventId)).toBe('accepted')
+    expect(await stateOf(site, name)).toEqual([...second.stateAfter.values()].sort())
+    const servers = await database.db.selectFrom('room_server').selectAll().where('room', '=', name.room).execute()
+    expect(servers.filter(({ is_claimed }) => is_claimed)).toEqual([])
   })
 })
