@@ -20,7 +20,17 @@ export async function federationStatus(destination: string | undefined, options:
 
 const jsonOf = (statuses: readonly DestinationStatus[]): string => `${JSON.stringify(statuses, undefined, 2)}\n`
 
-const HEADINGS = ['destination', 'rooms', 'edus', 'behind', 'failures', 'next attempt', 'last success', 'last error']
+const HEADINGS = [
+  'destination',
+  'rooms',
+  'edus',
+  'behind',
+  'failures',
+  'next attempt',
+  'last success',
+  'given up',
+  'last error',
+]
 
 /** Columns as wide as they must be. */
 export function tableOf(statuses: readonly DestinationStatus[], nowTs: number): string {
@@ -39,7 +49,7 @@ export function tableOf(statuses: readonly DestinationStatus[], nowTs: number): 
 }
 
 function cellsOf(status: DestinationStatus, nowTs: number): string[] {
-  const { destination, rooms, edus, oldest_ts, failures, retry_ts, last_success_ts, last_error } = status
+  const { destination, rooms, edus, oldest_ts, failures, retry_ts, last_success_ts, given_up, last_error } = status
   return [
     destination,
     String(rooms),
@@ -48,6 +58,7 @@ function cellsOf(status: DestinationStatus, nowTs: number): string[] {
     String(failures),
     retry_ts > nowTs ? `in ${lasting(retry_ts - nowTs)}` : '-',
     last_success_ts === null ? 'never' : `${lasting(nowTs - last_success_ts)} ago`,
+    String(given_up),
     printable(last_error ?? '-').slice(0, 120),
   ]
 }

@@ -30,7 +30,7 @@ describe('hearth federation status', () => {
     expect(two!.in_flight).toMatch(/^[\w-]{20}$/)
     expect(tableOf([two!], two!.oldest_ts! + 61_000).split('\n')).toMatchObject([
       expect.stringMatching(/^destination +rooms +edus +behind +failures +next attempt/),
-      expect.stringMatching(/^two\.example +1 +1 +1m +1 +- +never +two\.example: is down$/),
+      expect.stringMatching(/^two\.example +1 +1 +1m +1 +- +never +0 +two\.example: is down$/),
       '',
     ])
     expect((await destinationStatuses(db, { all: true })).map(({ destination }) => destination)).toEqual([

@@ -29,9 +29,15 @@ export interface ComposeDeps {
   readonly now: () => number
 }
 
+export interface Sizes {
+  readonly pdus: number
+  readonly edus: number
+}
+
 /** "a maximum of 50 PDUs and 100 EDUs" */
-const MOST_PDUS = 50
-const MOST_EDUS = 100
+export const WHOLE: Sizes = { pdus: 50, edus: 100 }
+/** One PDU; where none waits, one EDU. */
+export const SPLIT: Sizes = { pdus: 1, edus: 1 }
 /** Of EDUs in a transaction. One alone may be larger. */
 const MOST_EDU_BYTES = 1024 * 1024
 /** Events of a room that wait. Beyond, only the newest goes: the destination asks for those before it, if it wants them. */
@@ -41,22 +47,24 @@ export const FAR_BEHIND = 200
 export async function compose(
   deps: ComposeDeps,
   destinations: readonly string[],
+  sizes = WHOLE,
 ): Promise<Map<string, OpenTransaction>> {
+  if (destinations.length === 0) return new Map()
   const [marked, durable] = await Promise.all([
-    waitingRooms(deps.db, destinations, MOST_PDUS).then((rooms) => withoutLong(deps, rooms)),
-    waitingEdus(deps.db, destinations, { limit: MOST_EDUS, bytes: MOST_EDU_BYTES }).then(byDestination),
+    waitingRooms(deps.db, destinations, sizes.pdus).then((rooms) => withoutLong(deps, rooms)),
+    waitingEdus(deps.db, destinations, { limit: sizes.edus, bytes: MOST_EDU_BYTES }).then(byDestination),
   ])
-  const events = marked.length === 0 ? [] : await waitingEvents(deps.db, marked, MOST_PDUS)
+  const events = marked.length === 0 ? [] : await waitingEvents(deps.db, marked, sizes.pdus)
   const stored = await deps.stores.events.eventsOfRooms(events)
   const [roomsOf, eventsOf] = [byDestination(marked), byDestination(events)]
   const composed = new Map<string, OpenTransaction>()
   for (const destination of destinations) {
     const waiting = {
-      rooms: coveredBy(roomsOf.get(destination) ?? [], eventsOf.get(destination) ?? []),
+      rooms: coveredBy(roomsOf.get(destination) ?? [], eventsOf.get(destination) ?? [], sizes),
       pdus: (eventsOf.get(destination) ?? []).flatMap(({ event }) => stored.get(event)?.text ?? []),
       edus: durable.get(destination) ?? [],
     }
-    const transaction = transactionOf(deps, destination, waiting)
+    const transaction = transactionOf(deps, destination, waiting, sizes)
     if (transaction !== undefined) composed.set(destination, transaction)
   }
   return composed
@@ -66,17 +74,21 @@ function transactionOf(
   deps: ComposeDeps,
   destination: string,
   { rooms, pdus, edus }: { rooms: Covered['rooms']; pdus: readonly string[]; edus: readonly WaitingEdu[] },
+  sizes: Sizes,
 ): OpenTransaction | undefined {
-  const texts = edus.map(({ edu }) => edu)
-  texts.push(...deps.coalesced.take(destination, MOST_EDUS - texts.length))
+  const durable = sizes === SPLIT && pdus.length > 0 ? [] : edus
+  const texts = durable.map(({ edu }) => edu)
+  if (durable === edus) texts.push(...deps.coalesced.take(destination, sizes.edus - texts.length))
   if (rooms.length === 0 && texts.length === 0) return undefined
   return {
     id: encodeBase64Url(randomBytes(15)),
     body: bodyOf(deps, pdus, texts),
     rooms,
-    outbox: edus.map(({ number }) => number),
+    outbox: durable.map(({ number }) => number),
     pdus: pdus.length,
     edus: texts.length,
+    refusals: 0,
+    refusedTs: undefined,
   }
 }
 
@@ -100,8 +112,8 @@ async function withoutLong({ db }: ComposeDeps, rooms: readonly WaitingRoom[]): 
 }
 
 /** Where the events end for want of space, their last room is covered up to there and the rooms after it are not. */
-function coveredBy(rooms: readonly WaitingRoom[], events: readonly WaitingEvent[]): Covered['rooms'] {
-  const last = events.length < MOST_PDUS ? undefined : events.at(-1)
+function coveredBy(rooms: readonly WaitingRoom[], events: readonly WaitingEvent[], { pdus }: Sizes): Covered['rooms'] {
+  const last = events.length < pdus ? undefined : events.at(-1)
   if (last === undefined) return rooms.map(({ room, to }) => [room, to])
   const place = rooms.findIndex(({ room }) => room === last.room)
   return [...rooms.slice(0, place).map(({ room, to }) => [room, to] as const), [last.room, last.position]]

@@ -16,12 +16,12 @@ import {
   type OpenTransaction,
   type TakenDestination,
 } from '../../store/destinations.js'
-import { compose, type ComposeDeps } from './compose.js'
+import { compose, SPLIT, WHOLE, type ComposeDeps } from './compose.js'
 import { Together } from './together.js'
 
 export class Queue {
   private readonly taking = new Together((names: readonly string[]) => this.takeAll(names))
-  private readonly opening = new Together((names: readonly string[]) => this.openAll(names))
+  private readonly opening = new Together((taken: readonly TakenDestination[]) => this.openAll(taken))
   private readonly closing = new Together((closings: readonly Closing[]) => this.closeAll(closings))
   private readonly failing = new Together((failures: readonly Failure[]) => this.failAll(failures))
   private readonly releasing = new Together((names: readonly string[]) => this.releaseAll(names))
@@ -44,9 +44,9 @@ export class Queue {
    * The transaction that is on its way, or the next, which is on its way from now on if it has content; undefined: nothing
    * waits. @throws LeaseLost
    */
-  async open({ name, hasOpen }: TakenDestination): Promise<OpenTransaction | undefined> {
-    const known = hasOpen ? await transactionInFlight(this.deps.db, name) : undefined
-    return known ?? ofLease(name, await this.opening.of(name))
+  async open(taken: TakenDestination): Promise<OpenTransaction | undefined> {
+    const known = taken.hasOpen ? await transactionInFlight(this.deps.db, taken.name) : undefined
+    return known ?? ofLease(taken.name, await this.opening.of(taken))
   }
 
   /** Returns whether more waits. @throws LeaseLost */
@@ -64,12 +64,14 @@ export class Queue {
     return names.map((name) => taken.get(name))
   }
 
-  private async openAll(names: readonly string[]) {
+  private async openAll(taken: readonly TakenDestination[]) {
     const { db, now } = this.deps
-    const composed = await compose(this.deps, names)
+    const named = (isSplit: boolean) => taken.filter((one) => one.isSplit === isSplit).map(({ name }) => name)
+    const composed = await compose(this.deps, named(false), WHOLE)
+    for (const [name, transaction] of await compose(this.deps, named(true), SPLIT)) composed.set(name, transaction)
     const full = [...composed].filter(([, transaction]) => hasContent(transaction))
     const put = full.length === 0 ? new Set() : await putTransactions(db, this.holder.holder, full, now())
-    return names.map((name) => {
+    return taken.map(({ name }) => {
       const transaction = composed.get(name)
       return transaction === undefined || !hasContent(transaction) || put.has(name) ? transaction : lost
     })
@@ -81,7 +83,7 @@ export class Queue {
   }
 
   private async failAll(failures: readonly Failure[]) {
-    const recorded = await recordFailures(this.deps.db, this.holder.holder, failures)
+    const recorded = await recordFailures(this.deps.db, this.holder.holder, failures, this.deps.now())
     return failures.map(({ destination }) => (recorded.has(destination) ? undefined : lost))
   }
 

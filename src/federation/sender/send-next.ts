@@ -13,6 +13,9 @@
  * A destination that fails is left alone for a growing time, whatever its answer was: "the sending server must wait and
  * retry for a 200 OK response before sending a transaction with a different txnId". What waits for it does not grow
  * meanwhile: a room is marked once. When it returns, rooms that are far behind are told their newest event.
+ *
+ * Where it is there, and says for hours that it does not take what is in a transaction, waiting does not help, and what
+ * comes after would wait for ever. Then what waits goes one by one, and what is refused alone for a day is given up.
  */
 import type { JsonObject } from '../../protocol/json.js'
 import { parseExactJson } from '../../protocol/strict-json.js'
@@ -42,6 +45,13 @@ export type Outcome =
   | { readonly kind: 'nothing to send' }
   | { readonly kind: 'passed over'; readonly more: boolean }
   | { readonly kind: 'sent'; readonly transaction: OpenTransaction; readonly more: boolean }
+  /** It was refused for too long. */
+  | {
+      readonly kind: 'given up'
+      readonly transaction: OpenTransaction
+      readonly more: boolean
+      readonly cause: unknown
+    }
   | {
       readonly kind: 'failed'
       readonly transaction: OpenTransaction
@@ -94,18 +104,46 @@ async function put(
 
 async function failed(
   { queue, now, random }: SendDeps,
-  destination: TakenDestination,
+  { name, failures: before }: TakenDestination,
   transaction: OpenTransaction,
   cause: unknown,
 ): Promise<Outcome> {
-  const failures = destination.failures + 1
+  const patience = isRefusal(cause) ? patienceWith(transaction, now()) : 'left'
+  if (patience === 'none with one') {
+    const more = await queue.close({ destination: name, id: transaction.id, isGivenUp: true, covered: transaction })
+    return { kind: 'given up', transaction, more, cause }
+  }
+  const isSplit = patience === 'none with all'
+  const failures = before + 1
   const asked = cause instanceof RemoteError ? (cause.retryAfter ?? 0) : 0
   // Somebody else's number: a server that wants to be left alone for longer than an hour is asked again after that.
   const delay = Math.max(retryDelay(failures, random()), Math.min(asked, 3_600_000))
-  const retryTs = now() + delay
-  await queue.fail({ destination: destination.name, retryTs, error: errorText(cause) })
+  const retryTs = now() + (isSplit ? 0 : delay)
+  await queue.fail({ destination: name, retryTs, error: errorText(cause), isRefusal: isRefusal(cause), isSplit })
   return { kind: 'failed', transaction, failures, retryTs, cause }
 }
+
+const HOUR = 3_600_000
+/** How long a destination may refuse what is in a transaction before it goes one by one; one, before it is given up. */
+const REFUSED_TOGETHER = 6 * HOUR
+const REFUSED_ALONE = 24 * HOUR
+const REFUSALS = 5
+
+function patienceWith(
+  { pdus, edus, refusals, refusedTs }: OpenTransaction,
+  nowTs: number,
+): 'left' | 'none with all' | 'none with one' {
+  const lasts = nowTs - (refusedTs ?? nowTs)
+  const isOne = pdus + edus === 1
+  if (refusals + 1 < REFUSALS || lasts < (isOne ? REFUSED_ALONE : REFUSED_TOGETHER)) return 'left'
+  return isOne ? 'none with one' : 'none with all'
+}
+
+/** What says nothing of the content: who we are is doubted, or the endpoint is away, slow or busy. */
+const elsewhere = new Set([401, 403, 404, 405, 408, 429])
+
+const isRefusal = (cause: unknown): boolean =>
+  cause instanceof RemoteError && cause.status >= 400 && cause.status < 500 && !elsewhere.has(cause.status)
 
 /** What a peer answered may hold anything: U+0000 is no text to Postgres. */
 const errorText = (cause: unknown): string =>

@@ -27,6 +27,7 @@ export interface SenderOptions extends Omit<ComposeDeps, 'coalesced' | 'now'>, P
   readonly logger: {
     debug(fields: object, message: string): void
     info(fields: object, message: string): void
+    warn(fields: object, message: string): void
     error(fields: object, message: string): void
   }
   /** By which leases are told to be this process's; free when it is gone. */
@@ -221,7 +222,8 @@ export class FederationSender {
         if (outcome.kind === 'failed') return
         if (outcome.kind === 'nothing to send') return await queue.release(name)
         if (!outcome.more) return void (place.isWoken ||= this.coalesced.has(name))
-        destination = { name, failures: outcome.kind === 'sent' ? 0 : destination.failures, hasOpen: false }
+        const failures: number = outcome.kind === 'passed over' ? destination.failures : 0
+        destination = { ...destination, failures, hasOpen: false }
       }
       place.isWoken = true
       await queue.release(name)
@@ -267,6 +269,10 @@ export class FederationSender {
     if (outcome.kind === 'sent') {
       this.resting.delete(destination)
       return logger.debug(fields, 'sent a transaction')
+    }
+    if (outcome.kind === 'given up') {
+      const reason = String(outcome.cause)
+      return logger.warn({ ...fields, reason }, 'a destination has refused this for a day; it is not sent to it')
     }
     const { failures, retryTs, cause } = outcome
     this.resting.set(destination, retryTs)

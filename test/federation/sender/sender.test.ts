@@ -2,6 +2,7 @@
 import { afterEach, describe, expect, it } from '@jest/globals'
 import { RemoteError } from '../../../src/federation/remote.js'
 import { retryDelay } from '../../../src/federation/sender/back-off.js'
+import type { JsonObject } from '../../../src/protocol/json.js'
 import { carol, dave, erin } from '../../support/laboratory/index.js'
 import { eventually } from '../../support/eventually.js'
 import { arrivalOf, mia, TestClock } from '../../support/inbound.js'
@@ -204,6 +205,74 @@ describe('a transaction', () => {
     const [, ...sent] = peers.to(one)
     expect(new Set(sent.slice(0, 6).map(({ id }) => id)).size).toBe(1)
     expect(peers.said(one).slice(-5)).toEqual([400, 401, 404, 413, 500].map((status) => `refused ${status}`))
+  })
+
+  it('that is refused for hours goes one by one, and what alone is refused for a day is given up', async () => {
+    const { engine, peers, clock, settled } = await start()
+    const { room } = await sharedRoom(engine, [])
+    await settled()
+    let letGo!: () => void
+    const held = new Promise<void>((resolve) => (letGo = resolve))
+    const isPoison = ({ content }: JsonObject) => (content as JsonObject).body === 'poison'
+    peers.behaviours.set(one, async ({ content }) => {
+      await held
+      if ((content.pdus as JsonObject[]).some(isPoison)) throw new RemoteError(one, 400, 'M_BAD_JSON', 'no', {})
+    })
+    await say(engine, room, mia, 'first')
+    await eventually('it is under way', () => peers.said(one).includes('first'))
+    for (const body of ['a', 'poison', 'b', 'c']) await say(engine, room, mia, body)
+    letGo()
+    await settled()
+    for (let hour = 0; hour < 6; hour++) {
+      expect(peers.said(one).slice(-4)).toEqual(['a', 'poison', 'b', 'c'])
+      clock.pass(3_600_000)
+      await settled()
+    }
+    expect(
+      new Set(
+        peers
+          .to(one)
+          .slice(2, 8)
+          .map(({ id }) => id),
+      ).size,
+    ).toBe(1)
+    await settled()
+    expect(peers.said(one).slice(-2)).toEqual(['a', 'poison'])
+    await say(engine, room, mia, 'd')
+    for (let hour = 0; hour < 23; hour++) {
+      clock.pass(3_600_000)
+      await settled()
+      expect(peers.said(one).at(-1)).toBe('poison')
+    }
+    expect(await destination(one)).toMatchObject({ is_split: true, given_up: 0 })
+    clock.pass(3_600_000)
+    await settled()
+    expect(peers.said(one).slice(-4)).toEqual(['poison', 'b', 'c', 'd'])
+    expect(await waiting()).toEqual([])
+    expect(await destination(one)).toMatchObject({ is_split: false, given_up: 1, failures: 0, lease_holder: null })
+  })
+
+  it('is refused for ever by a server that does not know us, and kept', async () => {
+    const { engine, peers, clock, settled } = await start()
+    const { room } = await sharedRoom(engine, [])
+    await settled()
+    peers.behaviours.set(one, () => Promise.reject(new RemoteError(one, 403, 'M_FORBIDDEN', 'no', {})))
+    await say(engine, room, mia, 'hello')
+    for (let hour = 0; hour < 40; hour++) {
+      await settled()
+      clock.pass(3_600_000)
+    }
+    peers.revive(one)
+    await settled()
+    expect(
+      new Set(
+        peers
+          .to(one)
+          .slice(1)
+          .map(({ id }) => id),
+      ).size,
+    ).toBe(1)
+    expect(await destination(one)).toMatchObject({ given_up: 0, failures: 0 })
   })
 
   it('waits as long as a destination that is busy says', async () => {
