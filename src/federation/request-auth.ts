@@ -4,14 +4,12 @@
  * https://spec.matrix.org/v1.19/server-server-api/#request-authentication
  */
 import { decodeBase64 } from '../protocol/base64.js'
-import { CanonicalJsonError } from '../protocol/canonical-json.js'
-import { isObject, type JsonObject } from '../protocol/json.js'
 import { limitExceeded, unauthorized } from '../protocol/matrix-error.js'
-import { verify } from '../protocol/signing.js'
-import { JsonError, parseExactJson } from '../protocol/strict-json.js'
-import { parseAuthorization, requestText, type Credentials } from '../protocol/x-matrix.js'
+import { parseAuthorization, type Credentials } from '../protocol/x-matrix.js'
 import { Unreachable } from './remote.js'
+import { RequestSignatures } from './request-signatures.js'
 import type { ServerKeys } from './server-keys.js'
+import { UnverifiedBodies } from './unverified-bodies.js'
 
 export interface RequestAuthDeps {
   readonly serverName: string
@@ -27,7 +25,8 @@ export interface ReceivedRequest {
   readonly method: string
   readonly uri: string
   readonly authorization: string | undefined
-  readonly content: string | undefined
+  readonly body: { readonly length: number | undefined; read(): Promise<Buffer> } | undefined
+  readonly address: string
 }
 
 /** In ms: the other side has its own, and keys that come later are kept for the next request. */
@@ -37,25 +36,46 @@ const MOST_STRANGERS = 50
 
 export class RequestAuth {
   #strangers = 0
+  readonly #bodies = new UnverifiedBodies()
+  readonly #signatures = new RequestSignatures()
 
   constructor(private readonly deps: RequestAuthDeps) {}
 
-  /** Throws M_UNAUTHORIZED, or M_LIMIT_EXCEEDED where too many servers are looked for already. */
+  /** Ends the thread, if there is one. */
+  close(): Promise<void> {
+    return this.#signatures.close()
+  }
+
+  /**
+   * Throws M_UNAUTHORIZED, or M_LIMIT_EXCEEDED where too many servers are looked for already, or too many bodies are in
+   * work. The body is read when all else is known: what names no server, or none that has the key, costs nothing.
+   */
   async authenticate(request: ReceivedRequest): Promise<{ readonly serverName: string }> {
     if (request.authorization === undefined) throw unauthorized('The request has no Authorization header')
     const credentials = parseAuthorization(request.authorization)
     this.#checkNames(credentials)
-    const key = await this.#key(credentials)
+    const { origin } = credentials
     const signature = decodeBase64(credentials.signature)
-    const signed = this.#signedText(request, credentials)
-    if (signature === undefined || signed === undefined || !verify(key, Buffer.from(signed), signature)) {
+    const publicKey = await this.#key(credentials)
+    if (signature === undefined || !(await this.#isSigned(request, origin, publicKey, signature))) {
       throw unauthorized(
-        `The signature of ${credentials.origin} is not that of this request: it covers the method, the path and query ` +
+        `The signature of ${origin} is not that of this request: it covers the method, the path and query ` +
           'as they are sent, origin, destination and content',
       )
     }
-    this.deps.onHeard(credentials.origin)
-    return { serverName: credentials.origin }
+    this.deps.onHeard(origin)
+    return { serverName: origin }
+  }
+
+  #isSigned(
+    { method, uri, body, address }: ReceivedRequest,
+    origin: string,
+    publicKey: Uint8Array,
+    signature: Uint8Array,
+  ) {
+    const signed = { request: { method, uri, origin, destination: this.deps.serverName }, publicKey, signature }
+    if (body === undefined) return this.#signatures.isRight(signed, undefined)
+    return this.#bodies.inWork(address, body.length, async () => this.#signatures.isRight(signed, await body.read()))
   }
 
   #checkNames({ origin, destination }: Credentials): void {
@@ -96,21 +116,4 @@ export class RequestAuth {
       throw cause
     }
   }
-
-  /** Undefined where there is no such text: nobody has signed it. */
-  #signedText({ method, uri, content }: ReceivedRequest, { origin }: Credentials): string | undefined {
-    try {
-      const parsed = content === undefined ? undefined : contentOf(content)
-      return requestText({ method, uri, origin, destination: this.deps.serverName, content: parsed })
-    } catch (cause) {
-      if (cause instanceof CanonicalJsonError || cause instanceof JsonError) return undefined
-      throw cause
-    }
-  }
-}
-
-function contentOf(text: string): JsonObject {
-  const content = parseExactJson(text)
-  if (!isObject(content)) throw new JsonError('syntax')
-  return content
 }

@@ -28,8 +28,17 @@ export interface SignedRequest {
   readonly uri: string
   /** The `Authorization` header. */
   readonly authorization: string | undefined
-  /** The body as it came, a JSON object; undefined for a request without one. */
-  readonly content: string | undefined
+  readonly body: UnreadBody | undefined
+  /** As `addressKey`: who counts as one while it is not known which server asks. */
+  readonly address: string
+}
+
+/** Of a request of which it is not known yet whose it is: what it holds may be anybody's, and any size that is allowed. */
+export interface UnreadBody {
+  /** In bytes, as announced; undefined where nothing is. */
+  readonly length: number | undefined
+  /** Once. */
+  read(): Promise<Buffer>
 }
 
 /** Throws 401 M_UNAUTHORIZED. */
@@ -43,17 +52,15 @@ export async function dispatch<S>(deps: DispatchDeps<S>, request: IncomingMessag
   const { endpoint, params } = deps.router.find(request.method ?? 'GET', path)
   const ip = deps.addresses.of(request.socket.remoteAddress, header(request, 'x-forwarded-for'))
 
-  const isOfServer = endpoint.auth === 'signed-request'
-  // A signature covers the body: who asks is known when it is read.
-  const signedBody = isOfServer ? await jsonOf(endpoint, request) : undefined
-  const requester = isOfServer
-    ? await authenticatedServer(deps, request, signedBody)
-    : await authenticated(deps, endpoint, tokenOf(request, search), ip)
+  const { requester, bytes } =
+    endpoint.auth === 'signed-request'
+      ? await authenticatedServer(deps, endpoint, request, ip)
+      : { requester: await authenticated(deps, endpoint, tokenOf(request, search), ip), bytes: undefined }
   if (endpoint.rateLimit !== undefined) deps.rateLimits.check(endpoint.rateLimit, limitedName(requester, ip))
 
   const readParams = endpoint.readParams(params)
   const query = endpoint.readsQuery ? endpoint.readQuery(search) : {}
-  const body = checked(endpoint.body, isOfServer ? signedBody : await jsonOf(endpoint, request))
+  const body = checked(endpoint.body, await jsonOf(endpoint, request, bytes))
 
   const call = new RequestCall(request, response, requester, readParams, query, body, ip, deps.shuttingDown)
   const answer = await endpoint.handle(deps.services, call)
@@ -67,17 +74,28 @@ function authenticated<S>(deps: DispatchDeps<S>, endpoint: Endpoint<S>, token: s
   return undefined
 }
 
-function authenticatedServer<S>(
+/** A signature covers the body: it is read before it is known who asks, and parsed afterwards. */
+async function authenticatedServer<S>(
   deps: DispatchDeps<S>,
+  { body }: Endpoint<S>,
   request: IncomingMessage,
-  body: JsonBody | undefined,
-): Promise<RemoteServer> {
-  return deps.authenticateServer({
+  ip: string,
+): Promise<{ requester: RemoteServer; bytes: Buffer | undefined }> {
+  let bytes: Buffer | undefined
+  const requester = await deps.authenticateServer({
     method: request.method ?? 'GET',
     uri: request.url ?? '/',
     authorization: request.headers.authorization,
-    content: body?.text,
+    body: body && { length: announcedLength(request), read: async () => (bytes = await readBody(request, body.limit)) },
+    address: addressKey(ip),
   })
+  return { requester, bytes }
+}
+
+function announcedLength({ headers }: IncomingMessage): number | undefined {
+  const length = headers['content-length']
+  if (length !== undefined) return Number(length)
+  return headers['transfer-encoding'] === undefined ? 0 : undefined
 }
 
 function limitedName(requester: Requester | RemoteServer | undefined, ip: string): string {
@@ -93,8 +111,12 @@ function tokenOf(request: IncomingMessage, search: string): string | undefined {
 }
 
 /** Undefined when no body is read. */
-async function jsonOf<S>({ body }: Endpoint<S>, request: IncomingMessage): Promise<JsonBody | undefined> {
-  return body === undefined ? undefined : parsed(body, await readBody(request, body.limit))
+async function jsonOf<S>(
+  { body }: Endpoint<S>,
+  request: IncomingMessage,
+  bytes: Buffer | undefined,
+): Promise<JsonBody | undefined> {
+  return body === undefined ? undefined : parsed(body, bytes ?? (await readBody(request, body.limit)))
 }
 
 function checked(declaration: BodyDeclaration | undefined, body: JsonBody | undefined): CheckedBody | undefined {

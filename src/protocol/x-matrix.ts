@@ -37,6 +37,17 @@ export interface Credentials {
 export const requestText = ({ method, uri, origin, destination, content }: RequestToSign): string =>
   canonicalJson({ method, uri, origin, destination, content }, 'any')
 
+/** What stands before and after the content, where there is one, in what is signed. */
+export function textAroundContent({
+  method,
+  uri,
+  origin,
+  destination,
+}: RequestToSign): [before: string, after: string] {
+  // `content` comes first in the order of canonical JSON.
+  return ['{"content":', `,${canonicalJson({ method, uri, origin, destination }).slice(1)}`]
+}
+
 /** The header of a request of ours. Throws `CanonicalJsonError`. */
 export function signRequest(request: RequestToSign, key: SigningKey): string {
   const { origin, destination } = request

@@ -1,11 +1,11 @@
 /** What a hostile server can cost: each attack has a ceiling in ms and MB, and honest servers are served meanwhile. */
 import { once } from 'node:events'
-import { createServer } from 'node:http'
-import type { ServerResponse } from 'node:http'
+import { createServer, request, type IncomingMessage, type ServerResponse } from 'node:http'
 import { connect, type AddressInfo } from 'node:net'
 import { gzipSync } from 'node:zlib'
 import { afterEach, beforeAll, describe, expect, it } from '@jest/globals'
 import type { JsonObject } from '../../src/protocol/json.js'
+import { formatAuthorization } from '../../src/protocol/x-matrix.js'
 import { eventually } from '../support/eventually.js'
 import { heldLongest } from '../support/held-longest.js'
 import { HostilePeer, startWithHostilePeer, type Operation } from '../support/hostile-peer.js'
@@ -53,6 +53,29 @@ const clientAnswers = async () => expect((await mia.get(`${v3}/account/whoami`))
 
 describe('what a peer sends', () => {
   const uri = (id: string) => `/_matrix/federation/v1/send/${id}`
+  /** Of the peer's key, which this server has, over nothing in particular. */
+  const forged = formatAuthorization({
+    origin: peer.name,
+    destination: hearth.name,
+    keyId: peer.key.keyId,
+    signature: 'A'.repeat(86),
+  })
+
+  /** Of the answer to a transaction, whose body is written as the other side takes it: that costs this process, too. */
+  async function statusOf(authorization: string, body: Buffer): Promise<number> {
+    const sending = request(hearth.baseUrl + uri('forged'), {
+      method: 'PUT',
+      headers: { authorization, 'content-length': body.length },
+    })
+    const answered = once(sending, 'response') as Promise<[IncomingMessage]>
+    for (let at = 0; at < body.length && !sending.destroyed; at += 65_536) {
+      if (!sending.write(body.subarray(at, at + 65_536))) await Promise.race([once(sending, 'drain'), answered])
+    }
+    sending.end()
+    const [answer] = await answered
+    answer.resume()
+    return answer.statusCode!
+  }
 
   it('of more PDUs or EDUs than a transaction may have is refused', async () => {
     const pdu = room.tips[0]!.event.pdu as JsonObject
@@ -66,6 +89,22 @@ describe('what a peer sends', () => {
     ).toMatchObject({ status: 400 })
   })
 
+  it('in the name of another, sixteen megabytes of it, holds nobody up before it is refused', async () => {
+    const bodies = [
+      `{"pdus":[${'{"":[]},'.repeat(2 * MB - 2)}{}]}`,
+      `{${Array.from({ length: 300_000 }, (_, i) => `"${i}":1`).join(',')}}`,
+      `{"pdus":["${'\\u00e9'.repeat(2.5 * MB)}"]}`,
+    ].map((text) => Buffer.from(text))
+    for (const body of bodies) {
+      await within({ ms: 60_000, held: 50, mb: 150 }, async () => expect(await statusOf(forged, body)).toBe(401))
+    }
+    await within({ ms: 5_000, held: 50, mb: 50 }, async () => {
+      for (const authorization of ['X-Matrix', forged.replace(peer.name, 'localhost:1')]) {
+        expect(await statusOf(authorization, bodies[0]!)).toBe(401)
+      }
+    })
+  }, 120_000)
+
   it('of a hundred megabytes is cut off', () =>
     within({ ms: 5_000, mb: 60 }, async () => {
       const { port } = new URL(hearth.baseUrl)
@@ -74,7 +113,7 @@ describe('what a peer sends', () => {
       socket.on('data', (chunk: Buffer) => (answer += chunk.toString()))
       socket.on('error', () => {})
       socket.write(
-        `PUT ${uri('huge')} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Type: application/json\r\n\r\n`,
+        `PUT ${uri('huge')} HTTP/1.1\r\nHost: x\r\nAuthorization: ${forged}\r\nTransfer-Encoding: chunked\r\nContent-Type: application/json\r\n\r\n`,
       )
       const chunk = Buffer.concat([Buffer.from(`${MB.toString(16)}\r\n`), Buffer.alloc(MB, ' '), Buffer.from('\r\n')])
       const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()))
