@@ -35,6 +35,7 @@ import { ban, kick, unban } from './room-membership/kick.js'
 import { knockRoom } from './room-membership/knock-room.js'
 import { leaveRoom } from './room-membership/leave-room.js'
 import { defineFilter, getFilter } from './room-participation/filter.js'
+import { getEventByTimestamp } from './room-participation/get-event-by-timestamp.js'
 import { getEventContext } from './room-participation/get-event-context.js'
 import { getJoinedMembersByRoom, getMembersByRoom } from './room-participation/get-members-by-room.js'
 import { getOneRoomEvent } from './room-participation/get-one-room-event.js'
@@ -175,6 +176,7 @@ export const routes: readonly Endpoint<Services>[] = [
   getRoomEvents,
   getOneRoomEvent,
   getEventContext,
+  getEventByTimestamp,
   getMembersByRoom,
   getJoinedMembersByRoom,
 ]

@@ -3,7 +3,8 @@ import { isEventId } from '../protocol/identifiers.js'
 import { isObject, own, ownString, type Json, type JsonObject } from '../protocol/json.js'
 import { partsOf } from '../protocol/json-texts.js'
 import { JsonError, parseJson } from '../protocol/strict-json.js'
-import type { Gap, PduText, Peers, StateEvents, StateIds } from '../room/inbound/peers.js'
+import type { EventAt, Gap, PduText, Peers, RoomTime, StateEvents, StateIds } from '../room/inbound/peers.js'
+import { queryString } from './asking.js'
 import { RemoteError, Unreachable, type Remote, type RemoteRequest } from './remote.js'
 
 /** The states and auth chains of the largest rooms have some hundred thousand events. */
@@ -68,6 +69,26 @@ export class FederationPeers implements Peers {
     const query = [...eventIds.map((eventId) => `v=${encodeURIComponent(eventId)}`), `limit=${limit}`].join('&')
     const path = `${v1}/backfill/${encodeURIComponent(roomId)}?${query}`
     return (await this.#pdus(server, { method: 'GET', path }, signal, 'pdus')).pdus
+  }
+
+  async closestEvent(
+    server: string,
+    roomId: string,
+    { ts, backwards }: RoomTime,
+    signal: AbortSignal,
+  ): Promise<EventAt | undefined> {
+    const query = queryString({ ts, dir: backwards ? 'b' : 'f' })
+    const path = `${v1}/timestamp_to_event/${encodeURIComponent(roomId)}?${query}`
+    try {
+      const answer = await this.#object(server, { method: 'GET', path }, signal)
+      const [eventId, found] = [ownString(answer, 'event_id') ?? '', own(answer, 'origin_server_ts')]
+      if (!isEventId(eventId) || !Number.isSafeInteger(found))
+        throw new Unreachable(server, 'the answer names no event')
+      return { eventId, ts: found as number }
+    } catch (cause) {
+      if (cause instanceof RemoteError && cause.status === 404) return undefined
+      throw cause
+    }
   }
 
   keys(server: string, keyIds: readonly string[], validAt: number, signal: AbortSignal) {

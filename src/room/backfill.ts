@@ -7,6 +7,7 @@ import type { RoomOrder } from '../store/events.js'
 import { eventsAfterGaps, gapAfter } from '../store/gaps.js'
 import type { StoredEvent } from '../store/stored-event.js'
 import type { Stores } from '../store/stores.js'
+import type { RoomTime } from './inbound/peers.js'
 import type { KnownRoom } from './known-room.js'
 import { lastBefore, type RoomPlace } from './pagination-token.js'
 
@@ -16,6 +17,12 @@ export interface Backfill {
    * them. Resolves also when nobody answered: nothing more is there then.
    */
   before(room: KnownRoom, order: RoomOrder, limit: number): Promise<void>
+
+  /**
+   * Fetches the event that others hold in that gap and that is the closest to a time, if it is closer than one at `than`,
+   * and stores it in the middle of the gap. Resolves also when there is none.
+   */
+  closest(room: KnownRoom, order: RoomOrder, time: RoomTime, than: number | undefined): Promise<void>
 }
 
 /** One page asks other servers so many times, whatever the graph they gave us looks like. */
@@ -29,7 +36,7 @@ export class Gaps {
 
   constructor(
     private readonly stores: Stores,
-    private readonly backfill: Backfill | undefined,
+    private readonly backfill: Pick<Backfill, 'before'> | undefined,
     private readonly name: KnownRoom,
     private readonly limit: number,
   ) {}

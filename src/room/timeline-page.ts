@@ -32,7 +32,7 @@ export interface PageDeps {
   readonly stores: Stores
   readonly gate: Gate
   /** Without it gaps are read over. */
-  readonly backfill?: Backfill | undefined
+  readonly backfill?: Pick<Backfill, 'before'> | undefined
 }
 
 export async function readPage(

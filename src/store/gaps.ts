@@ -37,14 +37,24 @@ export async function gapAfter(
   return rows[0]
 }
 
-/** The gap before the event at an order: what is missing there, and the lowest place at its anchor that is taken. */
+export interface GapBefore {
+  readonly missing: readonly string[]
+  /** The lowest place at the anchor that is taken, and the one before the gap, where there is one. */
+  readonly lowest: number
+  readonly below: number | null
+  /** Of the event after the gap. */
+  readonly sender: string
+}
+
+/** The gap before the event at an order. */
 export async function gapAt(
   db: Kysely<LogTables>,
   room: RoomNumber,
   { anchor, minor }: RoomOrder,
-): Promise<{ readonly missing: readonly string[]; readonly lowest: number; readonly sender: string } | undefined> {
-  const { rows } = await sql<{ missing: string[]; lowest: number; sender: string }>`
+): Promise<GapBefore | undefined> {
+  const { rows } = await sql<GapBefore>`
     select sender,
+      (select max(minor) from event where room = ${room} and anchor = ${anchor} and minor < ${minor}) as below,
       array(select event_id from backward_extremity gap where gap.room = ${room} and gap.event = after.event) as missing,
       (select min(minor) from event where room = ${room} and anchor = ${anchor}) as lowest
     from event after where room = ${room} and anchor = ${anchor} and minor = ${minor}

@@ -190,3 +190,38 @@ describe('a redacted event', () => {
     expect(redactions.map(({ redacts }: { redacts: string }) => redacts)).toEqual([eventId, topicId])
   })
 })
+
+describe('the event closest to a time', () => {
+  const closest = (reader: TestUser, roomId: string, ts: number, dir: string) =>
+    reader.get(`/_matrix/client/v1/rooms/${encodeURIComponent(roomId)}/timestamp_to_event?ts=${ts}&dir=${dir}`)
+
+  it('is found in either direction, and context is had of it', async () => {
+    const roomId = await alice.createRoom()
+    const event = await alice.say(roomId, 'hello')
+    const { body } = await closest(alice, roomId, Date.now() + 1_000, 'b')
+    expect(body).toEqual({ event_id: event, origin_server_ts: expect.any(Number) })
+    expect((await closest(alice, roomId, body.origin_server_ts, 'f')).body).toEqual(body)
+    expect((await alice.get(`${of(roomId)}/context/${encodeURIComponent(event)}`)).status).toBe(200)
+    expect(await closest(alice, roomId, Date.now() + 1_000, 'f')).toMatchObject({
+      status: 404,
+      body: { errcode: 'M_NOT_FOUND' },
+    })
+  })
+
+  it('is told to nobody who may not read it', async () => {
+    const [stranger, late] = [await homeserver.user(), await homeserver.user()]
+    const roomId = await room('joined')
+    const before = await alice.say(roomId, 'before')
+    const { body } = await closest(alice, roomId, Date.now() + 1_000, 'b')
+    expect(body.event_id).toBe(before)
+    expect((await closest(stranger, roomId, body.origin_server_ts, 'b')).status).toBe(403)
+    await late.join(roomId)
+    expect((await closest(late, roomId, body.origin_server_ts, 'b')).body.event_id).not.toBe(before)
+  })
+
+  it.each(['ts=now&dir=f', 'ts=1&dir=up', 'dir=f', 'ts=1'])('is not asked for by %s', async (query) => {
+    const roomId = await alice.createRoom()
+    const path = `/_matrix/client/v1/rooms/${encodeURIComponent(roomId)}/timestamp_to_event?${query}`
+    expect((await alice.get(path)).status).toBe(400)
+  })
+})

@@ -47,7 +47,7 @@ async function lose(lost: readonly StoredEvent[], next: StoredEvent) {
 }
 
 /** Brings what was lost, so many a time, newest first. */
-class ScriptedBackfill implements Backfill {
+class ScriptedBackfill implements Pick<Backfill, 'before'> {
   readonly asked: { order: RoomOrder; limit: number }[] = []
 
   constructor(private readonly lost: StoredEvent[]) {}
@@ -69,7 +69,7 @@ class ScriptedBackfill implements Backfill {
 
 async function page(
   room: KnownRoom,
-  backfill: Backfill | undefined,
+  backfill: Pick<Backfill, 'before'> | undefined,
   limit: number,
   from?: RoomPlace,
   backwards = true,

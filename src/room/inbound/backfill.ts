@@ -10,7 +10,7 @@ import { serverNameOf } from '../../protocol/identifiers.js'
 import type { Position } from '../../protocol/numbers.js'
 import { OneAtATime } from '../../one-at-a-time.js'
 import type { RoomOrder } from '../../store/events.js'
-import { gapAt } from '../../store/gaps.js'
+import { gapAt, type GapBefore } from '../../store/gaps.js'
 import type { Backfill } from '../backfill.js'
 import type { KnownRoom } from '../known-room.js'
 import { Budget, type BudgetLimits } from './asking.js'
@@ -20,11 +20,16 @@ import { statesBefore } from './fill-gap.js'
 import { inOrder } from './in-order.js'
 import type { InboundDeps } from './inbound-deps.js'
 import { NotNow } from './not-now.js'
+import type { RoomTime } from './peers.js'
 import type { Pdu } from './read-pdu.js'
 import { receive } from './receive-pdu.js'
 
 /** Of one request, whatever the reader wants. */
 const MOST_EVENTS = 100
+/** Places left free before an event that stands in the middle of a gap, for what lies between. */
+const WIDTH = 2 ** 22
+/** The column has 32 bits. */
+const LOWEST = -(2 ** 31) + WIDTH
 /** Somebody waits for it. */
 const budget: BudgetLimits = { pdus: 20_000, bytes: 64 * 1024 * 1024, time: 10_000 }
 
@@ -40,6 +45,8 @@ export class PeerBackfill implements Backfill {
   /** The reader gets what there is. */
   private async fill(name: KnownRoom, order: RoomOrder, limit: number): Promise<void> {
     try {
+      // What comes before our join stands on a state that lacks members until they are here.
+      if (!(await this.deps.rooms.whole(name, budget.time))) return
       const gap = await gapAt(this.deps.db, name.room, order)
       if (gap === undefined || gap.missing.length === 0) return
       const first = serverNameOf(gap.sender)
@@ -50,21 +57,61 @@ export class PeerBackfill implements Backfill {
         new Budget(budget, this.deps.now),
       )
       const history = await fetchHistory(asking, gap.missing, limit)
-      await this.store(asking, history, { anchor: order.anchor as Position, lowest: gap.lowest })
+      // Where others have been put into the gap, and leave no room, it goes below all there is.
+      const hasRoom = gap.below === null || order.minor - gap.below > history.length
+      const end = { anchor: order.anchor as Position, minor: hasRoom ? order.minor : gap.lowest }
+      await this.store(asking, history, end)
     } catch (cause) {
       if (!(cause instanceof NotNow)) throw cause
       this.deps.logger.info({ room_id: name.roomId, reason: cause.message }, 'history of a room is not to be had')
     }
   }
 
-  /** Oldest first. One whose state nobody tells is left out; the next then stands after the gap. */
+  async closest(name: KnownRoom, order: RoomOrder, time: RoomTime, than: number | undefined): Promise<void> {
+    await this.rooms.run(name.roomId, async () => {
+      try {
+        await this.fetchClosest(name, order, time, than)
+      } catch (cause) {
+        if (!(cause instanceof NotNow)) throw cause
+        this.deps.logger.info({ room_id: name.roomId, reason: cause.message }, 'no closer event is to be had')
+      }
+    })
+  }
+
+  private async fetchClosest(
+    name: KnownRoom,
+    order: RoomOrder,
+    { ts, backwards }: RoomTime,
+    than: number | undefined,
+  ): Promise<void> {
+    const isCloser = (found: number) =>
+      backwards ? found <= ts && found > (than ?? -Infinity) : found >= ts && found < (than ?? Infinity)
+    // As in `fill`.
+    if (!(await this.deps.rooms.whole(name, budget.time))) return
+    const gap = await gapAt(this.deps.db, name.room, order)
+    const minor = gap && middleOf(gap, order)
+    if (gap === undefined || gap.missing.length === 0 || minor === undefined) return
+    const fetching = new Fetching(this.deps, name, [], new Budget(budget, this.deps.now))
+    const found = await fetching.firstOf(
+      (server, peers, signal) => peers.closestEvent(server, name.roomId, { ts, backwards }, signal),
+      (answer) => answer !== undefined && isCloser(answer.ts),
+    )
+    const { eventId } = found!
+    if ((await fetching.held([eventId])).get(eventId)?.hasState === true) return
+    const pdu = (await fetching.events([eventId])).get(eventId)
+    if (pdu === undefined || !isCloser(pdu.event.originServerTs)) return
+    await holdAuthEvents(fetching, [pdu])
+    await this.store(fetching, [pdu], { anchor: order.anchor as Position, minor: minor + 1 })
+  }
+
+  /** Oldest first, right before `end`. One whose state nobody tells is left out; the next then stands after the gap. */
   private async store(
     fetching: Fetching,
     history: readonly Pdu[],
-    { anchor, lowest }: { readonly anchor: Position; readonly lowest: number },
+    end: { readonly anchor: Position; readonly minor: number },
   ): Promise<void> {
     for (const [i, pdu] of history.entries()) {
-      const place = { anchor, minor: lowest - (history.length - i) }
+      const place = { anchor: end.anchor, minor: end.minor - (history.length - i) }
       try {
         const stateAfter = await statesBefore(fetching, pdu)
         const ofOtherRooms = fetching.otherRooms.among(pdu.event)
@@ -74,6 +121,12 @@ export class PeerBackfill implements Backfill {
       }
     }
   }
+}
+
+/** undefined: there is no room left. */
+function middleOf({ below, lowest }: GapBefore, { minor }: RoomOrder): number | undefined {
+  const middle = below === null ? lowest - WIDTH : Math.floor((minor + below) / 2)
+  return middle > LOWEST && middle !== below ? middle : undefined
 }
 
 /** What was missing and what it stands on, as far as one answer goes; what we have the state of is not history to us. */

@@ -39,6 +39,9 @@ export interface Peers {
     signal: AbortSignal,
   ): Promise<readonly PduText[]>
 
+  /** `GET /timestamp_to_event/{roomId}`: of the events it holds, the one closest to a time, at it or in a direction from it. */
+  closestEvent(server: string, roomId: string, time: RoomTime, signal: AbortSignal): Promise<EventAt | undefined>
+
   /**
    * The keys a server signs with, by key id; those nobody knows are absent. `validAt` is the latest time at which one of
    * them has to count: an implementation that has a key whose `validUntil` is before it asks for a newer answer.
@@ -55,6 +58,17 @@ export interface Peers {
    * `ed25519:policy_server`; undefined when it does not recommend the event.
    */
   policySignature(server: string, pdu: JsonObject, signal: AbortSignal): Promise<string | undefined>
+}
+
+export interface RoomTime {
+  /** In ms. */
+  readonly ts: number
+  readonly backwards: boolean
+}
+
+export interface EventAt {
+  readonly eventId: string
+  readonly ts: number
 }
 
 export interface Gap {

@@ -1,5 +1,6 @@
 import { afterAll, describe, expect, it } from '@jest/globals'
 import { parseRoomEventFilter } from '../../../src/protocol/filter.js'
+import { closestEventAnywhere } from '../../../src/room/closest-event.js'
 import { PeerBackfill } from '../../../src/room/inbound/backfill.js'
 import { afterPosition } from '../../../src/room/pagination-token.js'
 import { readPage } from '../../../src/room/timeline-page.js'
@@ -77,5 +78,57 @@ describe('a page that is read into history this server missed', () => {
     peer.answers('backfill', () => [beside.text, '{}', labRoom({ name: 'elsewhere' }).events[3]!.text])
     expect(bodies((await read(50)).events)).toEqual(['now'])
     expect(inbound.counters.fates.accepted).toBe(0)
+  })
+})
+
+describe('the event closest to a time', () => {
+  const closest = (missed: Awaited<ReturnType<typeof missedSome>>, ts: number, backwards = false) =>
+    closestEventAnywhere(
+      { ...engine, backfill: new PeerBackfill(missed.inbound.deps) },
+      missed.name,
+      { kind: 'user', userId: mia },
+      { ts, backwards },
+    )
+
+  it.each(['forwards', 'backwards'])('is fetched when it lies in history this server missed: %s', async (direction) => {
+    const missed = await missedSome()
+    const { event, eventId } = missed.said[5]!
+    expect((await closest(missed, event.originServerTs, direction === 'backwards'))?.event.eventId).toBe(eventId)
+    expect(missed.peer.asked('backfill')).toEqual([])
+  })
+
+  it('stands where it belongs, also when what lies around it is fetched later', async () => {
+    const missed = await missedSome()
+    // The second between the first and the gap.
+    for (const i of [5, 9]) {
+      const { event, eventId } = missed.said[i]!
+      expect((await closest(missed, event.originServerTs))?.event.eventId).toBe(eventId)
+    }
+    expect(bodies((await missed.read(50)).events)).toEqual(newestFirst(missed.said))
+  })
+
+  it('is asked for nowhere when the one here is not beside a gap', async () => {
+    const missed = await missedSome()
+    const [create] = missed.room.events
+    expect((await closest(missed, create!.event.originServerTs))?.event.eventId).toBe(create!.eventId)
+    expect(missed.peer.asked('closestEvent')).toEqual([])
+  })
+
+  it.each<[string, (missed: Awaited<ReturnType<typeof missedSome>>) => unknown]>([
+    [
+      'names one that is further away',
+      ({ peer, said }) => peer.answers('closestEvent', () => ({ eventId: said[0]!.eventId, ts: 1 })),
+    ],
+    [
+      'lies about when it was',
+      ({ peer, said }) =>
+        peer.answers('closestEvent', (_server, _room, { ts }) => ({ eventId: said[0]!.eventId, ts: ts + 1 })),
+    ],
+    ['does not answer', ({ peer }) => peer.fails('closestEvent')],
+  ])('is the one here when the other server %s', async (_sentence, script) => {
+    const missed = await missedSome()
+    script(missed)
+    const { event } = missed.said[5]!
+    expect((await closest(missed, event.originServerTs))?.event.eventId).toBe(missed.said.at(-1)!.eventId)
   })
 })

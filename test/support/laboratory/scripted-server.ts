@@ -9,7 +9,7 @@
  *     const release = peer.holds('stateIds')        // slow: answers when `release()` is called
  *     peer.requests                                 // what it was asked
  */
-import type { Gap, Peers, PduText, StateEvents, StateIds, VerifyKey } from '../../../src/room/inbound/peers.js'
+import type { EventAt, Gap, Peers, PduText, StateEvents, StateIds, VerifyKey } from '../../../src/room/inbound/peers.js'
 import type { JsonObject } from '../../../src/protocol/json.js'
 import type { JudgedRoom, LabEvent } from './judged-room.js'
 import { labServer } from './servers.js'
@@ -128,6 +128,15 @@ export class ScriptedServer implements Peers {
     })
   }
 
+  async closestEvent(...asked: Parameters<Peers['closestEvent']>): Promise<EventAt | undefined> {
+    const [, , { ts, backwards }] = asked
+    return this.reply('closestEvent', asked, () => {
+      const times = this.room.all.map(({ eventId, event }) => ({ eventId, ts: event.originServerTs }))
+      const inDirection = times.filter((one) => (backwards ? one.ts <= ts : one.ts >= ts))
+      return inDirection.toSorted((a, b) => Math.abs(a.ts - ts) - Math.abs(b.ts - ts))[0]
+    })
+  }
+
   /** The true keys of every server of the laboratory: this peer may be asked as a notary. */
   async keys(...asked: Parameters<Peers['keys']>): Promise<ReadonlyMap<string, VerifyKey>> {
     const [server, keyIds] = asked
@@ -201,6 +210,7 @@ export function network(...servers: readonly ScriptedServer[]): Peers {
     state: async (...asked) => at(asked[0]).state(...asked),
     eventAuth: async (...asked) => at(asked[0]).eventAuth(...asked),
     backfill: async (...asked) => at(asked[0]).backfill(...asked),
+    closestEvent: async (...asked) => at(asked[0]).closestEvent(...asked),
     keys: async (...asked) => (byName.get(asked[0]) ?? servers[0]!).keys(...asked),
     policySignature: async (server: string, pdu: JsonObject, signal: AbortSignal) =>
       at(server).policySignature(server, pdu, signal),
