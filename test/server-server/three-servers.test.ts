@@ -37,6 +37,8 @@ describe('three servers', () => {
   it('go on without the one that made the room', async () => {
     const roomId = await alice.createRoom({ preset: 'public_chat' })
     await joinVia(bob, roomId, one!.name)
+    // Only one can tell two who is in the room.
+    await bob.ok('GET', inRoom(roomId, 'members'))
     await one!.unplug()
     await joinVia(carol, roomId, two!.name)
     await carol.say(roomId, 'alice is away')

@@ -78,8 +78,6 @@ const PATIENCE = 20_000
 /** Who leaves does not wait longer for other servers, in ms: what they have to be told they are told in the end. */
 const PATIENCE_OF_LEAVE = 3_000
 
-const OMIT_MEMBERS = false as boolean
-
 export class RemoteMemberships {
   /** By room and user. */
   private readonly oneAtATime = new OneAtATime()
@@ -373,7 +371,7 @@ export class RemoteMemberships {
       // Where we were before we hold members, and most of them are still there.
       const known = await inbound.stores.names.find(roomId)
       const isNew = known === undefined || !isKnown(known)
-      const answer = await sendJoin(remote, resident, roomId, pdu.event.eventId, content, isNew && OMIT_MEMBERS)
+      const answer = await sendJoin(remote, resident, roomId, pdu.event.eventId, content, isNew)
       const join = answer.event === undefined ? pdu : await this.countersigned(resident, rules, pdu, answer.event)
       const ours = await residentRoom(inbound, roomId)
       if (ours !== undefined) return this.takeIn(ours, resident, join)
