@@ -5,19 +5,24 @@ export interface PresenceChange {
   readonly count: number
 }
 
-/** Changes that are kept: a client that was away for more is told by a look at everybody. */
-const MAX_CHANGES = 500
-
-/** Changes of others' presence that a user may hear of. */
+/** Changes of others' presence that a user, or those in a room, may hear of. */
 export class PresenceInbox {
   private changes: PresenceChange[] = []
 
-  /** `from`: changes after this number are here. */
-  constructor(public from: number) {}
+  /** `from`: changes after this number are here. `max`: a client that was away for more is told by a look at everybody. */
+  constructor(
+    public from: number,
+    private readonly max: number,
+  ) {}
+
+  /** The number of the newest change. */
+  get newest(): number {
+    return this.changes.at(-1)?.count ?? 0
+  }
 
   put(change: PresenceChange): void {
     this.changes.push(change)
-    if (this.changes.length > MAX_CHANGES) this.from = this.changes.splice(0, MAX_CHANGES / 2).at(-1)!.count
+    if (this.changes.length > this.max) this.from = this.changes.splice(0, this.max / 2).at(-1)!.count
   }
 
   /** Users whose presence changed after a number, which is not before `from`. */

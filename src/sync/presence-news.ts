@@ -1,7 +1,8 @@
 /**
  * Who hears of whose presence: users who share a room. Of each user whose presence is known here the rooms are known too,
- * kept up by the log. What changed is put to the views of those who may see it, so that a sync looks at its own news only;
- * who was away for longer is told by a look at all who are known.
+ * kept up by the log. What changed is put to the views of those who may see it, so that a sync looks at its own news only.
+ * In a room where many sync it is put to the room, and wakes nobody: they have it with what comes next, or when their time
+ * is up. Who was away for longer is told by a look at all who are known.
  */
 import { eventMatches, matchesNothing, type EventFilter } from '../protocol/filter.js'
 import type { RoomNumber } from '../protocol/numbers.js'
@@ -11,20 +12,21 @@ import type { Fact } from '../store/facts.js'
 import type { EphemeralOrder } from './ephemeral-order.js'
 import { meet, type JoinedRooms } from './joined-rooms.js'
 import { presenceContent, type Presences } from './presence.js'
-import type { PresenceChange } from './presence-inbox.js'
+import { PresenceInbox, type PresenceChange } from './presence-inbox.js'
 import type { UserView } from './user-view.js'
 
-/** A change of which more hear is not worth waking them all: they have it with what comes next, or when their time is up. */
-const MOST_WOKEN = 100
+/** So many sync in a room, and a change is not put to each of them. */
+const MANY = 100
+/** Changes in such a room that are kept. */
+const MAX_CHANGES = 5_000
 /** Users that are told of at once to who was away, those that changed last. */
 const MOST_TOLD = 1_000
 /** Users whose rooms are looked up at a time. */
 const AT_ONCE = 4
 
+/** Those who sync here and are joined to a room. */
 export interface Viewers {
   in(room: RoomNumber): ReadonlySet<UserView> | undefined
-  all(): Iterable<UserView>
-  readonly size: number
 }
 
 interface Seen {
@@ -43,6 +45,8 @@ export interface News {
 export class PresenceNews {
   /** Users by when their presence changed, the last at the end. */
   private readonly seen = new Map<string, Seen>()
+  /** Of rooms in which many sync. */
+  private readonly large = new Map<RoomNumber, PresenceInbox>()
 
   constructor(
     readonly presences: Presences,
@@ -61,6 +65,11 @@ export class PresenceNews {
       else if (origin === 'here' && fact.kind === 'event') this.presences.active(fact.event.event.sender)
       else if (origin === 'here' && fact.kind === 'receipt') this.presences.active(fact.user)
     }
+  }
+
+  /** Whether there is something for which nobody was woken. */
+  hasMore(view: UserView, token: Pick<SyncToken, 'process' | 'count'>): boolean {
+    return this.isOurs(token) && this.largeOf(view, token.count).length > 0
   }
 
   /**
@@ -87,12 +96,28 @@ export class PresenceNews {
   ): readonly string[] {
     if (token === undefined) return this.among(view, (userId) => this.presences.isThere(userId))
     if (!this.isOurs(token)) return this.among(view, () => true)
-    if (token.count < view.presence.from) return this.among(view, (_userId, { count }) => count > token.count)
-    const changed = view.presence.since(token.count)
+    const inboxes = [view.presence, ...this.largeOf(view, token.count)]
+    if (inboxes.some(({ from }) => token.count < from)) {
+      return this.among(view, (_userId, { count }) => count > token.count)
+    }
+    const changed = inboxes.length === 1 ? inboxes[0]!.since(token.count) : this.allSince(inboxes, token.count, view)
     if (met.length === 0) return changed
     const isMet = (userId: string, { rooms }: Seen) =>
       this.presences.isThere(userId) && met.some((room) => rooms.has(room))
     return [...new Set([...this.among(view, isMet), ...changed])]
+  }
+
+  /** Large rooms of the user in which something changed after a number. */
+  private largeOf(view: UserView, count: number): PresenceInbox[] {
+    const found: PresenceInbox[] = []
+    for (const [room, inbox] of this.large) if (inbox.newest > count && view.joined.has(room)) found.push(inbox)
+    return found
+  }
+
+  private allSince(inboxes: readonly PresenceInbox[], count: number, { userId }: UserView): string[] {
+    const users = new Set(inboxes.flatMap((inbox) => inbox.since(count)))
+    users.delete(userId)
+    return [...users]
   }
 
   private isOurs({ process }: Pick<SyncToken, 'process'>): boolean {
@@ -151,33 +176,26 @@ export class PresenceNews {
   }
 
   private put(change: PresenceChange, rooms: ReadonlySet<RoomNumber>, woken: Set<UserView>): void {
-    const audience = this.audienceIn(rooms)
+    const audience = new Set<UserView>()
+    for (const room of rooms) {
+      const views = this.viewers.in(room)
+      const inbox = this.largeRoom(room, views?.size ?? 0)
+      if (inbox !== undefined) inbox.put(change)
+      else for (const view of views ?? []) if (view.userId !== change.userId) audience.add(view)
+    }
     for (const view of audience) {
-      if (view.userId === change.userId) continue
       view.presence.put(change)
-      if (audience.size <= MOST_WOKEN) woken.add(view)
-      else view.note()
+      woken.add(view)
     }
   }
 
-  /** Looked for from the side that costs less: the rooms of the user, or all who sync. */
-  private audienceIn(rooms: ReadonlySet<RoomNumber>): ReadonlySet<UserView> {
-    let steps = 0
-    const views: ReadonlySet<UserView>[] = []
-    for (const room of rooms) {
-      const inRoom = this.viewers.in(room)
-      if (inRoom === undefined) continue
-      views.push(inRoom)
-      steps += inRoom.size
-    }
-    if (views.length === 1) return views[0]!
-    const audience = new Set<UserView>()
-    if (steps <= 4 * this.viewers.size) {
-      for (const inRoom of views) for (const view of inRoom) audience.add(view)
-    } else {
-      for (const view of this.viewers.all()) if (meet(rooms, view.joined)) audience.add(view)
-    }
-    return audience
+  /** Once many synced in a room, it stays one of these until nobody does. */
+  private largeRoom(room: RoomNumber, size: number): PresenceInbox | undefined {
+    let inbox = this.large.get(room)
+    if (inbox === undefined && size > MANY) this.large.set(room, (inbox = new PresenceInbox(0, MAX_CHANGES)))
+    if (inbox === undefined || size > 0) return inbox
+    this.large.delete(room)
+    return undefined
   }
 }
 

@@ -62,6 +62,8 @@ interface Known {
   saidAt: number
   /** To be told although nothing changed: there are others who see them now. */
   tellAnyway: boolean
+  /** Before this nothing changes by itself. */
+  dueAt: number
 }
 
 const away: Presence = { presence: 'offline', statusMsg: undefined, lastActiveTs: undefined, currentlyActive: false }
@@ -193,6 +195,7 @@ export class Presences {
       toldAt: -Infinity,
       saidAt: -Infinity,
       tellAnyway: false,
+      dueAt: Infinity,
     }
     this.users.set(userId, known)
     this.gone.add(known)
@@ -230,11 +233,19 @@ export class Presences {
   /** Looks whether there is something to tell of a user. */
   private look(known: Known): void {
     const state = this.stateOf(known)
+    known.dueAt = this.dueOf(known, state)
     if (state.presence === 'offline') this.leave(known)
     else this.enter(known)
     if (isSame(state, known.told)) return
     this.changed.add(known)
     this.gather()
+  }
+
+  private dueOf({ devices, said }: Known, { presence, lastActiveTs = -Infinity, currentlyActive }: Presence): number {
+    if (said !== undefined) return said.until
+    let due = presence === 'online' ? lastActiveTs + (currentlyActive ? ACTIVE_FOR : IDLE_AFTER) : Infinity
+    for (const { until } of devices.values()) due = Math.min(due, until)
+    return due
   }
 
   private enter(known: Known): void {
@@ -254,15 +265,20 @@ export class Presences {
   private lookAtAll(): void {
     const now = this.now()
     for (const known of this.there) {
-      for (const [device, { until }] of known.devices) if (until <= now) known.devices.delete(device)
-      if (known.said !== undefined && known.said.until <= now) {
-        known.said = { ...known.said, presence: 'offline', currentlyActive: false }
-      }
-      this.look(known)
-      const isSaidAnyway = known.said !== undefined || this.changed.has(known)
-      if (!isSaidAnyway && now - known.saidAt >= SAY_AGAIN) this.unsaid.add(known)
+      if (known.dueAt <= now) this.lookAgain(known, now)
+      if (this.watchers.length > 0 && this.isToBeSaidAgain(known, now)) this.unsaid.add(known)
     }
     this.say()
+  }
+
+  private isToBeSaidAgain(known: Known, now: number): boolean {
+    return known.said === undefined && now - known.saidAt >= SAY_AGAIN && !this.changed.has(known)
+  }
+
+  private lookAgain(known: Known, now: number): void {
+    for (const [device, { until }] of known.devices) if (until <= now) known.devices.delete(device)
+    if (known.said !== undefined) known.said = { ...known.said, presence: 'offline', currentlyActive: false }
+    this.look(known)
   }
 
   private gather(): void {

@@ -155,7 +155,8 @@ export class Sync {
         const remaining = deadline - performance.now()
         if (!answer.isEmpty || remaining <= 0 || this.stopped || signals.signal.aborted) return answered(poll, answer)
         const reason = await waiter.woken(remaining)
-        if (reason !== 'news') return answered(poll, answer)
+        const hasMore = reason === 'time' && this.presenceNews?.hasMore(view, answer.next) === true
+        if (reason !== 'news' && !hasMore) return answered(poll, answer)
         // What was looked at had nothing for this client: it is not looked at again.
         since = answer.next
       } finally {

@@ -36,6 +36,8 @@ interface Touch {
 
 /** Touches that are kept: a client that was away for more looks at all its rooms. */
 const MAX_TOUCHES = 512
+/** Changes of others' presence that are kept. */
+const MAX_PRESENCES = 500
 /** A user who comes and goes all the time does not make the view grow. */
 const MAX_PAST = 50
 
@@ -69,7 +71,7 @@ export class UserView {
     /** The number of the newest ephemeral change. */
     count: number,
   ) {
-    this.presence = new PresenceInbox(count)
+    this.presence = new PresenceInbox(count, MAX_PRESENCES)
     this.historyFrom = position
     this.touchedFrom = position
   }
@@ -99,11 +101,6 @@ export class UserView {
 
   wake(): void {
     for (const waiter of this.waiters) waiter.wake('news')
-  }
-
-  /** There is something that it is not woken for. */
-  note(): void {
-    for (const waiter of this.waiters) waiter.note()
   }
 
   // What happened. Facts may come twice when the view has just been read; the second time changes nothing.

@@ -44,14 +44,6 @@ export class Views {
     this.unsubscribe()
   }
 
-  get size(): number {
-    return this.views.size
-  }
-
-  all(): Iterable<UserView> {
-    return this.views.values()
-  }
-
   /** Those of users who are joined to the room. */
   in(room: RoomNumber): ReadonlySet<UserView> | undefined {
     return this.byRoom.get(room)

@@ -6,7 +6,6 @@ export type Wakening = 'news' | 'time' | 'gone' | 'stop'
  */
 export class Waiter {
   private reason: Wakening | undefined
-  private hasMore = false
   private resolve: ((reason: Wakening) => void) | undefined
 
   wake(reason: Wakening): void {
@@ -14,16 +13,11 @@ export class Waiter {
     this.resolve?.(this.reason)
   }
 
-  /** There is something that it is not woken for: it has it when its time is up. */
-  note(): void {
-    this.hasMore = true
-  }
-
   /** Resolves at once when it was woken since it was made. */
   woken(milliseconds: number): Promise<Wakening> {
     if (this.reason !== undefined) return Promise.resolve(this.reason)
     return new Promise((resolve) => {
-      const timer = setTimeout(() => this.wake(this.hasMore ? 'news' : 'time'), milliseconds)
+      const timer = setTimeout(() => this.wake('time'), milliseconds)
       this.resolve = (reason) => {
         clearTimeout(timer)
         resolve(reason)

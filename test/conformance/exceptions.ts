@@ -68,6 +68,7 @@ export const additions: Readonly<Record<string, Schema>> = {
     properties: {
       device_unused_fallback_key_types: { type: 'array', items: { type: 'string' } },
       device_lists: { type: 'object', properties: { changed: users, left: users } },
+      presence: eventsOf({ type: { type: 'string' }, sender: { type: 'string' }, content: { type: 'object' } }),
       to_device: eventsOf({ type: { type: 'string' }, sender: { type: 'string' }, content: { type: 'object' } }),
     },
   },

@@ -57,7 +57,7 @@ const start = (environment: Readonly<Record<string, string>> = {}) =>
   folder === undefined
     ? new Promise<never>(() => undefined)
     : startTestHomeserver({ environment, remote: new ScriptedRemote() })
-const homeserver = start()
+const homeserver = start({ PRESENCE: 'local' })
 const closed = start({ REGISTRATION: 'closed' })
 const limited = start({ RATE_LIMITS: 'on' })
 const byToken = start({ REGISTRATION: 'token' })
@@ -523,6 +523,13 @@ inCase('the answers about rooms', () => {
     await typing(bob, { typing: true, timeout: 20_000 })
     await typing(bob, { typing: true }, alice)
     await typing(bob, {})
+    const presence = (of: TestUser) => `${v3}/presence/${encodeURIComponent(of.userId)}/status`
+    await bob.ok('PUT', presence(bob), { presence: 'online', status_msg: 'Making cupcakes' })
+    await bob.put(presence(alice), { presence: 'online' })
+    await bob.put(presence(bob), {})
+    await alice.ok('GET', presence(bob))
+    await (await recording.user('erin')).get(presence(bob))
+    await alice.sync({ since, timeout: 5_000, filter: { room: { rooms: [] } } })
     await alice.sync({ since })
     await bob.sync({ since: sinceBob })
     await typing(bob, { typing: false })

@@ -9,6 +9,7 @@ import {
   MsgType,
   Preset,
   type Room,
+  SetPresence,
 } from 'matrix-js-sdk'
 import { eventually } from '../support/eventually.js'
 import { type HearthProcess, type Installation, installation } from '../support/server-process.js'
@@ -28,7 +29,7 @@ const stopAll = () => started.splice(0).forEach((client) => client.stopClient())
 let hearth: Installation
 let server: HearthProcess
 beforeAll(async () => {
-  hearth = await installation()
+  hearth = await installation({ PRESENCE: 'local' })
   server = await hearth.start()
 }, 60_000)
 
@@ -137,6 +138,16 @@ describe('two people with matrix-js-sdk', () => {
     })
     await eventually('Bob has none', () => bob.getRoom(roomId)!.getUnreadNotificationCount() === 0)
   }, 30_000)
+
+  it('see that the other is there, and what they say of it', async () => {
+    const presence = () => alice.getUser(bob.getUserId()!)?.presence
+    await eventually('Alice sees that Bob is there', () => presence() === 'online')
+    await bob.setPresence({ presence: 'unavailable', status_msg: 'Making cupcakes' })
+    bob.setSyncPresence(SetPresence.Unavailable)
+    await eventually('Alice sees that Bob is busy', () => presence() === 'unavailable')
+    expect(alice.getUser(bob.getUserId()!)?.presenceStatusMsg).toBe('Making cupcakes')
+    bob.setSyncPresence(SetPresence.Online)
+  }, 60_000)
 
   it('go on by themselves after the server was killed, and find everything again', async () => {
     for (let i = 0; i < 15; i++) await alice.sendTextMessage(roomId, `before ${i}`)

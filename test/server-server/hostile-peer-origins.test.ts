@@ -120,7 +120,7 @@ describe('an EDU', () => {
     edu('m.direct_to_device', message(user)),
     edu('m.device_list_update', devices(user)),
     edu('m.signing_key_update', signing(user)),
-    edu('m.presence', { push: [{ user_id: user, presence: 'online' }] }),
+    edu('m.presence', { push: [{ user_id: user, presence: 'online', last_active_ago: 1 }] }),
     edu('m.typing', { ...typing(user), origin: other.name, sender: peer.eve }),
   ]
   /** Users that a sync tells something of beside the timeline. */
@@ -142,7 +142,7 @@ describe('an EDU', () => {
     expect((await peer.send([], all(peer.eve), {})).status).toBe(200)
     await eventually('what the peer may say is told', async () => {
       const text = await told(since)
-      return text.split(peer.eve).length > 4
+      return text.split(peer.eve).length > 5
     })
     const { device_keys } = await max.ok('POST', `${v3}/keys/query`, query)
     expect(Object.keys(device_keys[other.eve] ?? {})).toEqual([])
@@ -153,7 +153,15 @@ describe('an EDU', () => {
   it('of users of the peer who are not in the room says nothing of it', async () => {
     const since = await max.syncToken()
     const outsider = peer.user('outsider')
-    await peer.send([], [edu('m.typing', typing(outsider)), edu('m.receipt', receipt(outsider, room.tips[0]!.eventId))])
+    const presence = { push: [{ user_id: outsider, presence: 'online', last_active_ago: 1 }] }
+    await peer.send(
+      [],
+      [
+        edu('m.typing', typing(outsider)),
+        edu('m.receipt', receipt(outsider, room.tips[0]!.eventId)),
+        edu('m.presence', presence),
+      ],
+    )
     expect(await told(since)).not.toContain(outsider)
   })
 })

@@ -374,6 +374,7 @@ export async function startWithHostilePeer(options: FederationOptions = {}): Pro
   const faults: string[] = []
   const log: Logger = createLogger('error', 'json', (line) => faults.push(line))
   const authority = new TestAuthority()
-  const [hearth] = await startFederation(1, { log, authority, ...options })
+  const environment = { PRESENCE: 'federated', ...options.environment }
+  const [hearth] = await startFederation(1, { log, authority, ...options, environment })
   return { hearth: hearth!, peer: await HostilePeer.start(authority, hearth!), authority, faults }
 }
