@@ -184,6 +184,9 @@ export interface PendingState {
   readonly summary: RoomSummary
 }
 
+/** States that were made by resolutions and are remembered. */
+const MOST_RESOLVED = 16
+
 export class Room implements RoomLane {
   committedHead: BuildingHead | undefined
   private pendingHead: BuildingHead | undefined
@@ -197,6 +200,8 @@ export class Room implements RoomLane {
   /** Segments taken from the packer and not committed; the first `handedOut` of them went with the batch under way. */
   private uncommitted = new Map<number, Uint8Array>()
   private handedOut: readonly number[] = []
+  /** By the states they are of: what a build that is tried again, or another event on the same branches, makes no second time. */
+  private readonly resolved = new Map<string, StateReference>()
   private rebuilding: Promise<void> | undefined
   private lastTurn: Promise<void> | undefined
   /** Grows when a head that was read may be old: one that is being read is read again. */
@@ -436,6 +441,7 @@ export class Room implements RoomLane {
     this.pendingHead = building
     this.uncommitted.clear()
     this.handedOut = []
+    this.resolved.clear()
     this.isStale = false
     this.packer = this.newPacker(nextSegment)
   }
@@ -595,9 +601,15 @@ export class Room implements RoomLane {
   private resolve(states: readonly StateReference[], effort: number): StateReference {
     const distinct = [...new Set(states)]
     if (distinct.length === 1) return distinct[0]!
+    const key = distinct.join()
+    const known = this.resolved.get(key)
+    if (known !== undefined) return known
     try {
       const { base, changes } = this.deps.resolutions.resolve(this.view, this.rules, distinct, effort)
-      return this.view.run(change(this.packer, base, changes))
+      const state = this.view.run(change(this.packer, base, changes))
+      if (this.resolved.size === MOST_RESOLVED) this.resolved.clear()
+      this.resolved.set(key, state)
+      return state
     } catch (cause) {
       if (cause instanceof Missing && this.rebuilding !== undefined) {
         throw new HeadMoved(`room ${this.room} moved while an event was written into it`)
