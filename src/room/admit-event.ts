@@ -13,7 +13,13 @@
  * "current state" is that of the pending head: what stands before this event in the lane is decided, and if it is not
  * committed in the end, this event is judged anew.
  */
-import { authorize, checkAuthEvents, powerLevels, redactionApplies } from '../protocol/authorization/index.js'
+import {
+  authEventKeys,
+  authorize,
+  checkAuthEvents,
+  powerLevels,
+  redactionApplies,
+} from '../protocol/authorization/index.js'
 import type { StateReference } from '../protocol/numbers.js'
 import { targetOf } from '../protocol/redaction.js'
 import type { RoomEvent } from '../protocol/room-event.js'
@@ -124,8 +130,12 @@ function place(
   authEvents: readonly StoredEvent[],
 ): JudgedEvent {
   const { event } = arrival
-  const { view } = context
+  const { rules, view } = context
   const told = stateBeforeOf(context, before, arrival)
+  if (told !== before.head.state) {
+    const keys = authEventKeys(rules, event)
+    for (const state of [told, before.head.state]) view.haveStateEvents(state, keys)
+  }
   const isPartial = before.head.partialJoin !== undefined || arrival.partial !== undefined
   const learn = (state: StateReference) => (isPartial ? withMembers(context, state, authEvents) : state)
   const known = learn(told)
@@ -320,7 +330,12 @@ export function extremitiesWith(
   const isMissed = context.isMissed(stored.event.eventId)
   if (!isAccepted && !isMissed) return { extremities: before.extremities, isSame: true, missing: [] }
   const passed = behind(context, stored)
-  const kept = before.extremities.filter((event) => !passed.extremities.has(event.number))
+  // Where ids are what their server says, who missed the event may be what it stands on: then neither would be an end of
+  // the room, and what the one was to hold together falls apart. An end too many is merged by the next event.
+  const mayCircle = isMissed && context.rules.eventIdFormat === 'in-pdu'
+  const kept = mayCircle
+    ? before.extremities
+    : before.extremities.filter((event) => !passed.extremities.has(event.number))
   const extremities = isAccepted && !isMissed ? [...kept, stored] : kept
   // Whoever missed the event has descendants of its own among the extremities: one is always left.
   if (extremities.length === 0)

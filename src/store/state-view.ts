@@ -3,7 +3,7 @@
  * held by the view until it is thrown away, so that a small cache makes work slower and never stuck.
  */
 import type { EventNumber, RoomNumber, StateKeyNumber, StateReference } from '../protocol/numbers.js'
-import { lookUp, type Segments, type TrieWork } from '../protocol/state-trie.js'
+import { lookUp, lookUpMany, type Segments, type TrieWork } from '../protocol/state-trie.js'
 import { Missing } from './missing.js'
 import { stateKeyOf } from './state-keys.js'
 import type { StoredEvent } from './stored-event.js'
@@ -50,6 +50,12 @@ export class StateView {
   stateEvent(state: StateReference, type: string, key: string): StoredEvent | undefined {
     const number = this.eventNumber(state, type, key)
     return number === undefined ? undefined : this.event(number)
+  }
+
+  /** Makes sure that what a state has at these keys is at hand, with one statement a level of it for all of them. */
+  haveStateEvents(state: StateReference, keys: readonly (readonly [type: string, key: string])[]): void {
+    const interned = keys.flatMap(([type, key]) => this.key(type, key) ?? [])
+    this.haveEvents([...this.run(lookUpMany(this.segments, state, interned)).values()])
   }
 
   eventNumber(state: StateReference, type: string, key: string): EventNumber | undefined {
