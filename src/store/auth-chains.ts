@@ -66,27 +66,6 @@ export interface AuthChild {
   readonly authEvents: readonly EventNumber[]
 }
 
-/**
- * All state events with an auth edge to one of these; undefined when there are more than `most`. Uncommitted events are not
- * among them.
- */
-export async function allAuthChildren(
-  { db }: Stores,
-  room: RoomNumber,
-  events: readonly EventNumber[],
-  most: number,
-): Promise<AuthChild[] | undefined> {
-  const { rows } = await sql<{ event: EventNumber; state_key: StateKeyNumber; auth_events: EventNumber[] }>`
-    with standing as materialized (
-      select room, event, state_key, auth_events from event
-      where auth_events && ${[...events]}::bigint[] and state_key is not null
-    )
-    select event, state_key, auth_events from standing where room = ${room} limit ${most + 1}
-  `.execute(db)
-  if (rows.length > most) return undefined
-  return rows.map((row) => ({ event: row.event, stateKey: row.state_key, authEvents: row.auth_events }))
-}
-
 /** State events with an auth edge to one of these, at most `limit` of each. Uncommitted events are not among them. */
 export async function authChildren(
   { db }: Stores,

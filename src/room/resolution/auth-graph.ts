@@ -1,17 +1,8 @@
 /** Auth edges at hand: of uncommitted events from the view, of the others from memory, and loaded by whole frontiers. */
 import type { EventNumber } from '../../protocol/numbers.js'
-import {
-  allAuthChildren,
-  authChildren,
-  loadAuthEdges,
-  type AuthChild,
-  type AuthEdges,
-} from '../../store/auth-chains.js'
+import { authChildren, loadAuthEdges, type AuthChild, type AuthEdges } from '../../store/auth-chains.js'
 import type { StateView } from '../../store/state-view.js'
 import type { Stores } from '../../store/stores.js'
-
-const MANY = 40
-const MOST_CHILDREN = 4_000
 
 export interface Children {
   readonly byParent: ReadonlyMap<EventNumber, readonly AuthChild[]>
@@ -52,23 +43,12 @@ export class AuthGraph {
 
   /** State events that name one of these as an auth event: at most `limit` of each, and the uncommitted. */
   async children(numbers: readonly EventNumber[], limit: number): Promise<Children> {
-    const whole = await this.allChildren(numbers)
-    const byParent = whole ?? (await authChildren(this.stores, this.view.room, numbers, limit))
-    const cut = new Set(numbers.filter((number) => whole === undefined && byParent.get(number)!.length === limit))
+    const byParent = await authChildren(this.stores, this.view.room, numbers, limit)
+    const cut = new Set(numbers.filter((number) => byParent.get(number)!.length === limit))
     for (const { number, stateKey, authEvents } of this.view.uncommittedEvents()) {
       if (stateKey === undefined) continue
       for (const one of authEvents) byParent.get(one)?.push({ event: number, stateKey, authEvents })
     }
     return { byParent, cut }
-  }
-
-  /** Of many, mostly few stand on each: one look into the index is quicker than one for each. undefined: there are too many. */
-  private async allChildren(numbers: readonly EventNumber[]): Promise<Map<EventNumber, AuthChild[]> | undefined> {
-    if (numbers.length < MANY) return undefined
-    const all = await allAuthChildren(this.stores, this.view.room, numbers, MOST_CHILDREN)
-    if (all === undefined) return undefined
-    const children = new Map<EventNumber, AuthChild[]>(numbers.map((number) => [number, []]))
-    for (const child of all) for (const one of child.authEvents) children.get(one)?.push(child)
-    return children
   }
 }
