@@ -108,6 +108,15 @@ export function* entries(segments: Segments, root: StateReference): TrieWork<Sta
   return yield* whenLoaded(segments, (reader) => collect(reader, root, []))
 }
 
+/** The entries of the leaves in which these keys are, or would be: some of the state, where the way to the keys is at hand. */
+export function* entriesBeside(
+  segments: Segments,
+  root: StateReference,
+  keys: readonly StateKeyNumber[],
+): TrieWork<StateEntry[]> {
+  return yield* whenLoaded(segments, (reader) => keys.flatMap((key) => [...leafOf(reader, root, key)]))
+}
+
 /** The keys in which two states differ. Costs what differs when one was made from the other, at worst both states. */
 export function* difference(
   segments: Segments,
@@ -212,6 +221,13 @@ function findInLeaf(body: Uint8Array, at: number, count: number, key: StateKeyNu
     if (readNumber(body, at, 4) === key) return readNumber(body, at + 4, 5) as EventNumber
   }
   return undefined
+}
+
+function leafOf(reader: Reader, root: StateReference, key: StateKeyNumber): readonly StateEntry[] {
+  let node = reader.node(root)
+  for (let depth = 0; node instanceof Inner; depth++)
+    node = reader.node(node.children[slotOf(orderOf(key), depth)] as number)
+  return node?.entries ?? []
 }
 
 /** 0 when the slot is free. */

@@ -6,6 +6,7 @@ import {
   difference,
   emptyState,
   entries,
+  entriesBeside,
   identityOf,
   lookUp,
   lookUpMany,
@@ -380,6 +381,10 @@ describe('cold work', () => {
         const keys = changes.map(([k]) => k)
         segments = cold()
         expect(segments.drive(lookUpMany(segments, root, keys))).toEqual(run(lookUpMany(room, root, keys)))
+        segments = cold()
+        const beside = segments.drive(entriesBeside(segments, root, keys.slice(0, 5)))
+        expect(beside.every(([one, value]) => model.get(one) === value)).toBe(true)
+        expect(keys.slice(0, 5).every((k) => !model.has(k) || beside.some(([one]) => one === k))).toBe(true)
         for (const k of keys.slice(0, 5)) {
           segments = cold()
           expect(segments.drive(lookUp(segments, root, k))).toBe(model.get(k))

@@ -92,7 +92,8 @@ describe('the auth difference', () => {
       const given = asGraph(graph)
       const found = await candidates(given, sets.map(asNumbers), budget())
       const entriesAmong = async (events: readonly AuthChild[]) => events.filter(({ event }) => entries.has(event))
-      const reached = await reachedFrom(given, found, entriesAmong, budget())
+      const some = asNumbers([...entries].slice(0, 1))
+      const reached = await reachedFrom(given, found, some, entriesAmong, budget())
       expect(sorted(found).filter((number) => !reached.has(number as EventNumber))).toEqual(expected)
     }
     const states = fc.array(picks, { minLength: 2, maxLength: 5 })
@@ -105,7 +106,7 @@ describe('the auth difference', () => {
     const given = asGraph(graph)
     await given.load(asNumbers([1, 2]))
     const entriesAmong = async (events: readonly AuthChild[]) => events.filter(({ event }) => event === 6)
-    const reached = await reachedFrom(given, new Set(asNumbers([1, 2])), entriesAmong, budget())
+    const reached = await reachedFrom(given, new Set(asNumbers([1, 2])), [], entriesAmong, budget())
     expect([1, 2].filter((number) => reached.has(number as EventNumber))).toEqual([1, 2])
   })
 
@@ -115,7 +116,15 @@ describe('the auth difference', () => {
     await given.load(asNumbers([1]))
     const entry = graph.length - 1
     const entriesAmong = async (events: readonly AuthChild[]) => events.filter(({ event }) => event === entry)
-    expect(await reachedFrom(given, new Set(asNumbers([1])), entriesAmong, budget())).toContain(1)
+    expect(await reachedFrom(given, new Set(asNumbers([1])), [], entriesAmong, budget())).toContain(1)
+  })
+
+  it('does not look for what stands on a candidate that an entry at hand reaches', async () => {
+    const graph: Graph = [[], [0], [1], [1]]
+    const given = asGraph(graph)
+    await given.load(asNumbers([1]))
+    given.children = () => Promise.reject(new Error('looked for'))
+    expect(await reachedFrom(given, new Set(asNumbers([1])), asNumbers([3]), async () => [], budget())).toContain(1)
   })
 })
 

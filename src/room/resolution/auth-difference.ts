@@ -72,10 +72,14 @@ export async function candidates(
 /** Events looked at first of those that stand on one. */
 const FEW = 16
 
-/** Those of the candidates that the auth chain of an unconflicted entry holds. `entriesAmong` says which events are such. */
+/**
+ * Those of the candidates that the auth chain of an unconflicted entry holds. `some` are such entries, looked at first: what
+ * thousands of members stand on, as on join rules, nearly any of them reaches. `entriesAmong` says which events are such.
+ */
 export async function reachedFrom(
   graph: AuthGraph,
   found: ReadonlySet<EventNumber>,
+  some: readonly EventNumber[],
   entriesAmong: (events: readonly AuthChild[]) => Promise<readonly AuthChild[]>,
   budget: Budget,
 ): Promise<Set<EventNumber>> {
@@ -83,7 +87,9 @@ export async function reachedFrom(
   /** All that stands on a candidate, as far as it was seen, with what it stands on. */
   const above = new Map<EventNumber, readonly EventNumber[]>()
   for (const candidate of found) above.set(candidate, graph.get(candidate).authEvents)
-  let front = [...found]
+  await budget.waitFor(graph.load(some))
+  for (const entry of some) addChains(above, graph.get(entry).authEvents, reached)
+  let front = [...found].filter((candidate) => !reached.has(candidate))
   // Nearly always one of the first few is an entry: join rules, say, on which thousands of members stand.
   let limit = FEW
   while (front.length > 0) {

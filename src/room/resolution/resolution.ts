@@ -2,7 +2,7 @@
 import type { EventNumber, StateKeyNumber, StateReference } from '../../protocol/numbers.js'
 import type { RoomVersionRules } from '../../protocol/room-versions.js'
 import { keysAskedFor, stateMapKey } from '../../protocol/state-resolution/index.js'
-import { lookUpMany } from '../../protocol/state-trie.js'
+import { entriesBeside, lookUpMany } from '../../protocol/state-trie.js'
 import { powerLevelsBefore, type AuthChild } from '../../store/auth-chains.js'
 import { whenLoaded } from '../../store/missing.js'
 import { stateKeyOf } from '../../store/state-keys.js'
@@ -19,6 +19,8 @@ import type { PlainSets, ResolutionWorker } from './worker.js'
 
 /** Events read with one statement: parsing them holds up everybody, for some 5 ms. */
 const AT_A_TIME = 200
+/** In which entries of all the states are looked for. */
+const SOME_LEAVES = 4
 
 export class Resolution {
   private readonly events = new Map<EventNumber, StoredEvent>()
@@ -92,7 +94,8 @@ export class Resolution {
     const unreached = earlier.unreachedIn(view, state, differing)
     const unknown = new Set([...found].filter((number) => !unreached.has(number)))
     const entriesAmong = (events: readonly AuthChild[]) => this.entriesAmong(state, differing, events)
-    const reached = await reachedFrom(graph, unknown, entriesAmong, budget)
+    const some = unknown.size === 0 ? [] : await this.someEntries(state, differing)
+    const reached = await reachedFrom(graph, unknown, some, entriesAmong, budget)
     earlier.remember(view, state, differing, new Set([...found].filter((number) => !reached.has(number))))
     return reached
   }
@@ -108,6 +111,13 @@ export class Resolution {
       return stateKey === undefined ? [] : [{ event, stateKey, authEvents }]
     })
     return (await this.entriesAmong(state, differing, events)).map(({ event }) => event)
+  }
+
+  /** Of all the states, from the leaves in which they differ: these are at hand. */
+  private async someEntries(state: StateReference, differing: Conflicts): Promise<EventNumber[]> {
+    const keys = [...differing.keys()].slice(0, SOME_LEAVES)
+    const found = await whenLoaded(() => this.view.run(entriesBeside(this.view.segments, state, keys)))
+    return [...new Set(found.flatMap(([key, event]) => (differing.has(key) ? [] : [event])))]
   }
 
   /** Those of the events that are in all the states. */
