@@ -82,3 +82,10 @@ export async function serversToAsk(db: Kysely<Tables>, room: RoomNumber, limit: 
     .execute()
   return rows.map(({ server }) => server)
 }
+
+/** What was put off in the room is due: it may have waited for the members. */
+export async function retryStaged(db: Kysely<Tables>, roomId: string): Promise<void> {
+  await sql`
+    update staged_pdu set next_attempt_ts = 0, waits_for = null where room_id = ${roomId} and next_attempt_ts > 0
+  `.execute(db)
+}

@@ -13,11 +13,11 @@ import { joinedOfServer } from '../../store/memberships.js'
 import {
   postponePartialJoin,
   releasePartialJoin,
+  retryStaged,
   serversToAsk,
   takeDuePartialJoins,
   type PartialJoin,
 } from '../../store/partial-joins.js'
-import { retryStaged } from '../../store/staged-pdus.js'
 import { stateEventNumbers } from '../../store/state-events.js'
 import type { StoredEvent } from '../../store/stored-event.js'
 import { HeadMoved } from '../arrival.js'
