@@ -4,6 +4,7 @@
  *     SYNAPSE_PYTHON=venv/bin/python npm run interop
  *     npm run interop -- --only knock --logs data/interop
  *     npm run interop -- --only 'version 11: chance' --seed 7 --seeds 20 --logs data/interop
+ *     npm run interop -- --resolutions 100
  *     npm run interop -- --judge data/interop/differs-1.json
  *
  * Ends with 0 where there is no Synapse (synapse.ts says how to install one), and with 1 when a scenario did not pass.
@@ -19,6 +20,7 @@ import type { Comparison } from './compare.js'
 import { startHearth } from './hearth.js'
 import { judge } from './judge.js'
 import { type Outcome, playBothWays } from './run.js'
+import { compareResolutions } from './resolutions.js'
 import { scenariosFrom } from './scenarios/all.js'
 import type { Server, Surroundings } from './server.js'
 import { findSynapse, type InstalledSynapse, startSynapse } from './synapse.js'
@@ -29,6 +31,7 @@ interface Options {
   readonly seed: string
   readonly seeds: string
   readonly logs?: string
+  readonly resolutions?: string
   readonly judge?: string
   readonly minutes: string
 }
@@ -40,6 +43,10 @@ const options = new Command('interop')
   .option('--seed <n>', 'the first seed of what users do by chance', '1')
   .option('--seeds <n>', 'how many seeds are played of each room version', '1')
   .option('--logs <folder>', 'where the logs of the servers are kept, and rooms that they hold differently')
+  .option(
+    '--resolutions <n>',
+    'start no servers; hold state resolution against Synapse in so many rooms of each version',
+  )
   .option('--judge <file>', 'start nothing; say who is right about a room that was kept')
   .option('--json', 'print the outcomes as JSON', false)
   .parse()
@@ -47,7 +54,10 @@ const options = new Command('interop')
 
 const installed = findSynapse()
 if (options.judge !== undefined) judgeKept(options.judge)
-else if (typeof installed !== 'string') await withServers(installed)
+else if (typeof installed !== 'string' && options.resolutions !== undefined) {
+  const same = await compareResolutions(installed.python, Number(options.seed), Number(options.resolutions))
+  if (!same) process.exitCode = 1
+} else if (typeof installed !== 'string') await withServers(installed)
 else if (options.json) console.log(JSON.stringify({ left_out: installed, outcomes: [] }))
 else console.error(`interop: left out: ${installed}`)
 

@@ -1,5 +1,5 @@
 /** What users do by chance, but the same for the same seed, on both sides at once: refusals are part of it. */
-import { roomVersionNames, rulesOf } from '../../../src/protocol/room-versions.js'
+import { roomVersionNames, rulesOf, type RoomVersionRules } from '../../../src/protocol/room-versions.js'
 import { Random } from '../../../test/support/simulator/random.js'
 import type { TestUser } from '../../../test/support/test-user.js'
 import { act, knock, leave, redact, sees, setState, state, stateContent, tryToJoin } from '../actions.js'
@@ -86,7 +86,7 @@ async function rounds(stage: Stage, version: string, seed: number): Promise<void
   const users = { ...levels.users, [bob.userId]: 90, [anna.userId]: 75, [ben.userId]: 75 }
   await setState(alice, roomId, 'm.room.power_levels', { ...levels, users })
   await stage.meetAgain(roomId)
-  const cast = { roomId, lobby, joinRules: joinRulesOf(version), targets: [anna, adam, ben, beth] }
+  const cast = { roomId, lobby, joinRules: joinRulesOf(rulesOf(version)!), targets: [anna, adam, ben, beth] }
   const sides = [
     { ...cast, actors: [alice, anna, adam] },
     { ...cast, actors: [bob, ben, beth] },
@@ -105,15 +105,12 @@ async function rounds(stage: Stage, version: string, seed: number): Promise<void
   }
 }
 
-function joinRulesOf(version: string): string[] {
-  const { knocking, restrictedJoins, knockRestrictedJoins } = rulesOf(version)!
-  return [
-    ...['public', 'public', 'invite'],
-    ...(knocking ? ['knock'] : []),
-    ...(restrictedJoins ? ['restricted'] : []),
-    ...(knockRestrictedJoins ? ['knock_restricted'] : []),
-  ]
-}
+export const joinRulesOf = ({ knocking, restrictedJoins, knockRestrictedJoins }: RoomVersionRules): string[] => [
+  ...['public', 'public', 'invite'],
+  ...(knocking ? ['knock'] : []),
+  ...(restrictedJoins ? ['restricted'] : []),
+  ...(knockRestrictedJoins ? ['knock_restricted'] : []),
+]
 
 export interface Seeds {
   readonly seed: string

@@ -49,7 +49,7 @@ export const membership: readonly Scenario[] = [
       const { alice, bob } = stage
       const roomId = await stage.room()
       const crowd: TestUser[] = []
-      for (let i = 0; i < 120; i++) {
+      for (let i = 0; i < 60; i++) {
         crowd.push(await stage.home.user())
         await crowd.at(-1)!.join(roomId)
       }
