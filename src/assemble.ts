@@ -26,6 +26,7 @@ import { routes as serverRoutes } from './server-server/routes.js'
 import type { ServerServices } from './server-server/services.js'
 import type { ServerIdentity } from './server-identity.js'
 import type { Database } from './store/database.js'
+import { usersSeenLast } from './store/devices.js'
 import { Presences } from './sync/presence.js'
 import { Sync } from './sync/sync.js'
 import { Typing } from './sync/typing.js'
@@ -52,6 +53,10 @@ export interface Assembled {
   /** After the last request: what waits for the log writer is written. */
   close(): Promise<void>
 }
+
+/** Who was there before a restart: seen within so many ms, where devices are noted every five minutes, and so many of them. */
+const RECENTLY = 10 * 60_000
+const MOST_RECALLED = 2_000
 
 export async function assemble(parts: Parts): Promise<Assembled> {
   const { config, secrets, database, identity, log } = parts
@@ -80,6 +85,7 @@ export async function assemble(parts: Parts): Promise<Assembled> {
 
   const typing = new Typing()
   const presences = config.presence === 'off' ? undefined : new Presences()
+  if (presences !== undefined) presences.recall(await usersSeenLast(db, RECENTLY, MOST_RECALLED))
   const sync = new Sync({ db, ...engine, typing, presences, epoch: identity.record.logEpoch })
   const federation = assembleFederation({ ...parts, db, engine, typing, presences, deviceLists, remote: parts.remote })
   const { remote } = federation

@@ -161,3 +161,17 @@ export async function noteSightings(db: Kysely<Tables>, sightings: readonly Sigh
     where device.device = sighting.device and device.last_seen_ts < sighting.ts
   `.execute(db)
 }
+
+/** Users who were seen in the last so many ms before anybody was seen last, with when; the last first. */
+export async function usersSeenLast(
+  db: Kysely<Tables>,
+  within: number,
+  limit: number,
+): Promise<{ userId: string; lastSeenTs: number }[]> {
+  const { rows } = await sql<{ user_id: string; last_seen_ts: number }>`
+    select user_id, max(last_seen_ts) as last_seen_ts from device
+    where last_seen_ts > (select max(last_seen_ts) from device) - ${within}::bigint
+    group by user_id order by 2 desc limit ${limit}
+  `.execute(db)
+  return rows.map((row) => ({ userId: row.user_id, lastSeenTs: row.last_seen_ts }))
+}

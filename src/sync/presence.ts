@@ -62,6 +62,8 @@ interface Known {
   saidAt: number
   /** To be told although nothing changed: there are others who see them now. */
   tellAnyway: boolean
+  /** Before this it is not told that they are away. */
+  awayFrom: number
   /** Before this nothing changes by itself. */
   dueAt: number
 }
@@ -150,12 +152,14 @@ export class Presences {
     this.look(known)
   }
 
-  /** Somebody was there before a restart: they are told to be away, unless they come back. */
-  recall(userId: string, lastActiveTs: number): void {
-    const known = this.known(userId)
-    known.lastActiveTs ??= lastActiveTs
-    known.toldAt = Math.max(known.toldAt, this.now() + COME_BACK - TOLD_EVERY)
-    this.tellAgain(userId)
+  /** These were there before a restart: clients are told that they are away, unless they come back. */
+  recall(users: readonly { readonly userId: string; readonly lastSeenTs: number }[]): void {
+    for (const { userId, lastSeenTs } of users) {
+      const known = this.known(userId)
+      known.lastActiveTs ??= lastSeenTs
+      known.awayFrom = this.now() + COME_BACK
+      this.tellAgain(userId)
+    }
   }
 
   /** Others see the user since. */
@@ -195,6 +199,7 @@ export class Presences {
       toldAt: -Infinity,
       saidAt: -Infinity,
       tellAnyway: false,
+      awayFrom: -Infinity,
       dueAt: Infinity,
     }
     this.users.set(userId, known)
@@ -292,9 +297,10 @@ export class Presences {
     const now = this.now()
     const news: string[] = []
     for (const known of this.changed) {
-      if (now - known.toldAt < TOLD_EVERY) continue
-      this.changed.delete(known)
       const state = this.stateOf(known)
+      const isEarly = now - known.toldAt < TOLD_EVERY || (state.presence === 'offline' && now < known.awayFrom)
+      if (isEarly) continue
+      this.changed.delete(known)
       if (isSame(state, known.told) && !known.tellAnyway) continue
       Object.assign(known, { told: state, toldAt: now, tellAnyway: false })
       news.push(known.userId)

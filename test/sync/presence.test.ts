@@ -246,6 +246,22 @@ describe('what is told', () => {
     expect(await states(laptop)).toEqual([])
   })
 
+  it('is of who does not come back after a restart that they are away', async () => {
+    const { alice, bob, room, laptop } = await pair()
+    const carol = user(`carol${people++}`)
+    await join(engine, room, carol)
+    await laptop.next({ setPresence: 'offline' })
+    presences.recall([alice, carol].map((userId) => ({ userId, lastSeenTs: clock.now() - 1_000 })))
+    await pass(5_000)
+    expect(await states(laptop)).toEqual([])
+    await new TestDevice(sync, carol.slice(1).split(':')[0]!).next({ timeout: 90_000 })
+    await pass(5_000)
+    expect(await states(laptop)).toEqual([[carol, 'online']])
+    await pass(MINUTE)
+    expect(await states(laptop)).toEqual([[alice, 'offline']])
+    expect(presences.of(bob).presence).toBe('offline')
+  })
+
   it('reads no table', async () => {
     const { alice, phone, laptop, room } = await pair()
     await laptop.next({ setPresence: 'offline' })
