@@ -76,14 +76,27 @@ export function assembleFederation(parts: FederationParts): Federation {
   const http = httpOf(config)
   const remote = parts.remote ?? clientOf(config, identity, http)
   const identityServers = new IdentityServers(http)
-  const serverKeys = new ServerKeys({ db, remote, now, logger, serverName, signingKey })
+  const { keyNotaries: notaries } = config
+  const serverKeys = new ServerKeys({ db, remote, now, logger, serverName, signingKey, notaries })
   const ownKeys = new OwnKeys({ db, now, serverName, signingKey })
   const peers = new FederationPeers(remote, serverKeys)
   const inbound = new Inbound({ db, stores, rooms, peers, acls, serverName, logger, holder })
   const partialJoins = new PartialJoins(inbound.deps, holder)
   rooms.policies = inbound.deps.policies
   const sender = new FederationSender({ db, stores, serverName, remote, logger, random: anyFraction, holder })
-  const edus = new IncomingEdus({ db, stores, rooms, acls, writer, typing, presences, deviceLists, serverName, logger, now })
+  const edus = new IncomingEdus({
+    db,
+    stores,
+    rooms,
+    acls,
+    writer,
+    typing,
+    presences,
+    deviceLists,
+    serverName,
+    logger,
+    now,
+  })
   const queries = new RemoteQueries({ remote, rooms })
   const memberships = new RemoteMemberships({ remote, queries, identityServers, inbound: inbound.deps, partialJoins })
   const { rateLimits } = config.http
@@ -132,7 +145,13 @@ export function assembleFederation(parts: FederationParts): Federation {
     async close() {
       await Promise.all(workers.map((worker) => worker.stop()))
       await outgoingEdus.settled()
-      await Promise.all([sender.close(), inbound.close(), partialJoins.close(), serverKeys.close(), memberships.close()])
+      await Promise.all([
+        sender.close(),
+        inbound.close(),
+        partialJoins.close(),
+        serverKeys.close(),
+        memberships.close(),
+      ])
       await http.close()
     },
   }

@@ -38,6 +38,8 @@ export interface Config {
     /** Ranges exempt from the deny-list of outgoing requests. */
     readonly allow: readonly string[] | 'all'
   }
+  /** Servers that are asked for the keys of those that do not answer. */
+  readonly keyNotaries: readonly string[]
   readonly log: { readonly level: LogLevel; readonly format: LogFormat }
 }
 
@@ -112,6 +114,7 @@ const variables = [
   'RATE_LIMITS',
   'TRUSTED_CA_FILE',
   'OUTBOUND_ALLOW',
+  'KEY_NOTARIES',
   'LOG_LEVEL',
   'LOG_FORMAT',
 ] as const
@@ -181,6 +184,7 @@ function readAll(read: Reader, terminal: boolean): Omit<Config, 'database'> {
     presence: read.get('PRESENCE', oneOf('off', 'local', 'federated'), 'local') ?? 'local',
     cacheMb: read.get('CACHE_MB', parseCacheMb, '256') ?? 0,
     outbound: { trustedCaFile, allow: read.get('OUTBOUND_ALLOW', parseAllow) ?? [] },
+    keyNotaries: read.get('KEY_NOTARIES', parseServerNames) ?? [],
     log: {
       level: read.get('LOG_LEVEL', oneOf(...logLevels), 'info') ?? 'info',
       format: read.get('LOG_FORMAT', oneOf('json', 'pretty'), terminal ? 'pretty' : 'json') ?? 'json',
@@ -342,6 +346,13 @@ function parseProxies(text: string): string[] {
 
 function parseAllow(text: string): readonly string[] | 'all' {
   return text === 'all' ? 'all' : words(text).map(parseRange)
+}
+
+function parseServerNames(text: string): readonly string[] {
+  const names = words(text)
+  const wrong = names.find((name) => !isServerName(name))
+  if (wrong !== undefined) throw new Error(`"${wrong}" is not the name of a server`)
+  return names
 }
 
 const words = (text: string): string[] => text.split(/[\s,]+/).filter((word) => word !== '')

@@ -48,6 +48,7 @@ describe('configuration', () => {
       presence: 'local',
       cacheMb: 256,
       outbound: { trustedCaFile: undefined, allow: [] },
+      keyNotaries: [],
       log: { level: 'info', format: 'json' },
     })
   })
@@ -112,6 +113,7 @@ describe('configuration', () => {
     ['a port out of range', { LISTEN: '127.0.0.1:70000' }, 'LISTEN: "127.0.0.1:70000" is not address:port'],
     ['a host name to listen on', { LISTEN: 'example.org:80' }, 'LISTEN: '],
     ['a range that is none', { TRUSTED_PROXIES: '10.0.0.0/33' }, 'TRUSTED_PROXIES: "10.0.0.0/33" is not an address'],
+    ['no name of a server', { KEY_NOTARIES: 'matrix.org, @a:b' }, 'KEY_NOTARIES: "@a:b" is not the name of a server'],
     ['a name among ranges', { OUTBOUND_ALLOW: '10.0.0.1, nas' }, 'OUTBOUND_ALLOW: "nas" is not an address'],
     ['half of TLS', { TLS_LISTEN: '0.0.0.0:8448' }, 'TLS_CERT_FILE: is missing, and is needed with TLS_LISTEN'],
     ['a file that is not there', { TRUSTED_CA_FILE: 'none.pem' }, 'TRUSTED_CA_FILE: '],
@@ -174,7 +176,7 @@ describe('.env.example', () => {
     const shown = [...manual.matchAll(/^#([A-Z_]+)=(.*)$/gm)].map(([, name = '', value = '']) => [name, value] as const)
     const names = shown.map(([name]) => name)
     expect(read({}, names.map((name) => `${name}=`).join('\n')).warnings).toEqual([])
-    expect(names).toHaveLength(19)
+    expect(names).toHaveLength(20)
     const defaults = Object.fromEntries(shown.filter(([name]) => !name.startsWith('TLS_')))
     expect(read(defaults).config).toEqual(read({}).config)
   })

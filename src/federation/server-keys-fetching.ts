@@ -43,6 +43,8 @@ export class KeyFetching {
     private readonly now: () => number,
     /** Before anybody hears of an answer. */
     private readonly keep: (answer: KeyAnswer) => Promise<void>,
+    /** What others say of a server that does not answer; undefined: nothing that is new. */
+    private readonly elsewhere: (server: string, signal: AbortSignal) => Promise<KeyAnswer | undefined>,
   ) {
     this.#asked = new TokenBuckets(ASKING, MAX_FAILURES, now)
   }
@@ -67,10 +69,23 @@ export class KeyFetching {
   }
 
   async #fetch(server: string): Promise<KeyAnswer> {
-    const answer = await this.#slots.run(() => this.#ask(server), this.#closing.signal)
-    this.#failures.delete(server)
+    const answer = await this.#askAnybody(server)
     await this.keep(answer)
     return answer
+  }
+
+  /** A server for which others speak is away all the same, and left alone. */
+  async #askAnybody(server: string): Promise<KeyAnswer> {
+    try {
+      const answer = await this.#slots.run(() => this.#ask(server), this.#closing.signal)
+      this.#failures.delete(server)
+      return answer
+    } catch (cause) {
+      // The slot is free again: the keys of who is asked now may have to be fetched as well.
+      const answer = await this.elsewhere(server, this.#closing.signal)
+      if (answer === undefined) throw cause
+      return answer
+    }
   }
 
   async #ask(server: string): Promise<KeyAnswer> {

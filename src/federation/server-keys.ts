@@ -1,6 +1,7 @@
 /**
- * The keys that servers sign with: ours and everybody's. A server is asked itself, at /_matrix/key/v2/server; no notary
- * is. What it answers is kept in the database and verifies its events from then on, also when it is gone.
+ * The keys that servers sign with: ours and everybody's. A server is asked itself, at /_matrix/key/v2/server; where it does
+ * not answer, the notaries that the configuration names, if it does. What it answers is kept in the database and verifies
+ * its events from then on, also when it is gone.
  *
  * Keys are asked for again when half of an answer's time is over (in the background, while the answer still counts),
  * when its time is over, and when something is signed with a key that is not in it. How often that may be is decided in
@@ -18,6 +19,7 @@ import { keepKeyAnswer, keyAnswers, type KeyAnswer, type PublishedKey } from '..
 import type { Tables } from '../store/tables.js'
 import { Unreachable, type Remote } from './remote.js'
 import { KeyFetching } from './server-keys-fetching.js'
+import { isNewer, Notaries } from './server-keys-notaries.js'
 
 export interface ServerKeysDeps {
   readonly db: Kysely<Tables>
@@ -27,6 +29,8 @@ export interface ServerKeysDeps {
   readonly logger: { debug(fields: object, message: string): void; error(fields: object, message: string): void }
   readonly serverName: string
   readonly signingKey: SigningKey
+  /** Servers that are asked for the keys of others. */
+  readonly notaries?: readonly string[]
 }
 
 /** What this process keeps of them in memory. */
@@ -47,10 +51,16 @@ export class ServerKeys {
     sizeCalculation: ({ keys }) => keys.size + 1,
   })
   readonly #fetching: KeyFetching
+  readonly #notaries: Notaries
   #own: Promise<ReadonlyMap<string, VerifyKey>> | undefined
 
   constructor(readonly deps: ServerKeysDeps) {
-    this.#fetching = new KeyFetching(deps.remote, deps.now, (answer) => this.#keep(answer))
+    const { remote, now, notaries = [] } = deps
+    const elsewhere = (server: string, signal: AbortSignal) => this.#elsewhere(server, signal)
+    this.#notaries = new Notaries(remote, now, notaries, (notary, keyIds, signal) =>
+      this.keys(notary, keyIds, now(), signal),
+    )
+    this.#fetching = new KeyFetching(remote, now, (answer) => this.#keep(answer), elsewhere)
   }
 
   /** Ends the requests under way. */
@@ -118,6 +128,14 @@ export class ServerKeys {
     await keepKeyAnswer(this.deps.db, answer)
     const keyIds = answer.keys.map(({ keyId }) => keyId)
     this.deps.logger.debug({ server: answer.serverName, keys: keyIds }, 'keys of a server')
+  }
+
+  /** A notary may have an answer that is older than ours, in which a key counts that does so no more. */
+  async #elsewhere(server: string, signal: AbortSignal): Promise<KeyAnswer | undefined> {
+    const answer = await this.#notaries.ask(server, signal)
+    const [newest] = (answer && (await this.answers([server])).get(server)) ?? []
+    const isNews = answer !== undefined && (newest === undefined || isNewer(answer, newest))
+    return isNews ? answer : undefined
   }
 
   /** Undefined when it has answered often enough of late. */
