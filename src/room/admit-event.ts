@@ -38,7 +38,7 @@ import {
   type Attention,
   type LookUp,
 } from './consequences.js'
-import { behind, stateAfterPrev, stateOf } from './graph.js'
+import { behind, mayStandOnItself, stateAfterPrev, stateOf } from './graph.js'
 
 export interface AdmitContext extends BuildContext {
   /** An event of the room that is held, committed or pending; undefined: we do not have it. */
@@ -332,7 +332,7 @@ export function extremitiesWith(
   const passed = behind(context, stored)
   // Where ids are what their server says, who missed the event may be what it stands on: then neither would be an end of
   // the room, and what the one was to hold together falls apart. An end too many is merged by the next event.
-  const mayCircle = isMissed && context.rules.eventIdFormat === 'in-pdu'
+  const mayCircle = isMissed && mayStandOnItself(context, stored)
   const kept = mayCircle
     ? before.extremities
     : before.extremities.filter((event) => !passed.extremities.has(event.number))

@@ -42,6 +42,26 @@ export function behind(
   return { extremities, missing }
 }
 
+/** Events that are looked at for a circle. */
+const MOST_IN_CIRCLE = 200
+
+/**
+ * Whether an event stands on one that names it, as far as a look back tells: beyond so many events it is taken to. Ids that
+ * are hashes make no circles; those of room versions 1 and 2 are what their servers say.
+ */
+export function mayStandOnItself({ rules, view }: AdmitContext, { event, prevEvents }: StoredEvent): boolean {
+  if (rules.eventIdFormat !== 'in-pdu') return false
+  // Grows while it is walked.
+  const walk = new Set(prevEvents)
+  for (const number of walk) {
+    if (walk.size > MOST_IN_CIRCLE) return true
+    const before = view.event(number)
+    if (before.event.prevEvents.includes(event.eventId)) return true
+    for (const prev of before.prevEvents) walk.add(prev)
+  }
+  return false
+}
+
 /** The events, and those behind them that are passed on the way, with one statement if any are not at hand. */
 function haveBehind({ view, stores, room, effort }: AdmitContext, front: readonly EventNumber[]): void {
   if (front.every((number) => view.knownEvent(number) !== undefined)) return

@@ -6,7 +6,7 @@ import { afterAll, describe, expect, it } from '@jest/globals'
 import { finishEvent } from '../../../src/protocol/signing.js'
 import { testDatabase } from '../../support/postgres.js'
 import { held, holdRoom, mia, TestClock, testInbound } from '../../support/inbound.js'
-import { bob, labRoom, labServer, type LabEvent } from '../../support/laboratory/index.js'
+import { alice, bob, labRoom, labServer, type Branch, type LabEvent } from '../../support/laboratory/index.js'
 import { network, ScriptedServer } from '../../support/laboratory/scripted-server.js'
 import { testRooms } from '../../support/rooms.js'
 
@@ -38,6 +38,15 @@ async function setting(version: string) {
       peer.answers('eventAuth', () => [...texts.values()])
     }
   }
+  /** Peers say that this is the state before any of them. */
+  const stateIds = [...tip[0]!.stateAfter.values()]
+  const liesOfState = (texts: ReadonlyMap<string, string>) => {
+    for (const peer of [one, two]) {
+      peer.answers('event', (_server, eventId) => texts.get(eventId))
+      peer.answers('missingEvents', () => [])
+      peer.answers('stateIds', () => ({ stateIds, authChainIds: [] }))
+    }
+  }
   const send = async (...texts: string[]) => {
     await inbound.transaction('one.example', texts)
     await inbound.settled()
@@ -60,7 +69,22 @@ async function setting(version: string) {
     return { fates, staged }
   }
   const id = (letter: string) => `$circle-${letter}-${rooms}:one.example`
-  return { room, name, inbound, one, two, tip, forge, lies, send, again, goesOn, id, held: () => held(database, name) }
+  return {
+    room,
+    name,
+    inbound,
+    one,
+    two,
+    tip,
+    forge,
+    lies,
+    liesOfState,
+    send,
+    again,
+    goesOn,
+    id,
+    held: () => held(database, name),
+  }
 }
 
 describe.each(['1', '2'])('events of room version %s that name each other', (version) => {
@@ -100,17 +124,17 @@ describe.each(['1', '2'])('events of room version %s that name each other', (ver
   })
 
   it('in two transactions leave the room an end', async () => {
-    const { forge, send, again, goesOn, id, tip, one, two } = await setting(version)
+    const { forge, send, again, goesOn, id, tip, one, two, inbound } = await setting(version)
     for (const peer of [one, two]) peer.answers('missingEvents', () => [])
     await send(forge(id('a'), { prev_events: [...tip.map(referenceTo), reference(id('b'))] }))
     await send(forge(id('b'), { prev_events: [reference(id('a'))] }))
     await again()
-    const { staged } = await goesOn()
-    expect(staged.map(({ reason }) => reason).filter((reason) => reason?.includes('fault'))).toEqual([])
+    await goesOn()
+    expect(inbound.counters.postponed.fault).toBeUndefined()
   })
 
   it('where the second is what a peer answers, leave the room an end', async () => {
-    const { forge, send, again, goesOn, id, tip, lies } = await setting(version)
+    const { forge, send, again, goesOn, id, tip, lies, inbound } = await setting(version)
     const a = forge(id('a'), { prev_events: [reference(id('b'))] })
     const b = forge(id('b'), { prev_events: [...tip.map(referenceTo), reference(id('a'))] })
     lies(
@@ -121,12 +145,12 @@ describe.each(['1', '2'])('events of room version %s that name each other', (ver
     )
     await send(a)
     await again()
-    const { staged } = await goesOn()
-    expect(staged.map(({ reason }) => reason).filter((reason) => reason?.includes('fault'))).toEqual([])
+    await goesOn()
+    expect(inbound.counters.postponed.fault).toBeUndefined()
   })
 
   it('where only peers have the circle, leave the room an end', async () => {
-    const { forge, send, again, goesOn, id, tip, lies } = await setting(version)
+    const { forge, send, again, goesOn, id, tip, lies, inbound } = await setting(version)
     const b = forge(id('b'), { prev_events: [...tip.map(referenceTo), reference(id('c'))] })
     const c = forge(id('c'), { prev_events: [reference(id('b'))] })
     lies(
@@ -137,8 +161,55 @@ describe.each(['1', '2'])('events of room version %s that name each other', (ver
     )
     await send(forge(id('a'), { prev_events: [reference(id('c'))] }))
     await again()
+    await goesOn()
+    expect(inbound.counters.postponed.fault).toBeUndefined()
+  })
+
+  it('where the state between them is what a peer says, leave the room an end', async () => {
+    const { forge, send, again, goesOn, held, id, tip, liesOfState, inbound } = await setting(version)
+    const b = forge(id('b'), { prev_events: [reference(id('a'))] })
+    liesOfState(new Map([[id('b'), b]]))
+    await send(forge(id('a'), { prev_events: [...tip.map(referenceTo), reference(id('b'))] }))
+    expect((await held()).fates.get(id('a'))).toBe('accepted')
+    await send(b)
+    await again()
     const { staged } = await goesOn()
-    expect(staged.map(({ reason }) => reason).filter((reason) => reason?.includes('fault'))).toEqual([])
+    expect({ staged, faults: inbound.counters.postponed.fault }).toEqual({ staged: [], faults: undefined })
+  })
+
+  it('do not take an end from the room that holds others together', async () => {
+    const { room, name, forge, send, goesOn, held, id, liesOfState } = await setting(version)
+    const [left, right] = room.fork() as [Branch, Branch]
+    const topic = left.topic(alice, 'kept')
+    const b = forge(id('b'), { prev_events: [reference(id('a'))] })
+    liesOfState(new Map([[id('b'), b]]))
+    await send(topic.text)
+    await send(forge(id('a'), { prev_events: [referenceTo(topic), reference(id('b'))] }))
+    await send(right.say(bob, 'beside it all').text)
+    await send(b)
+    const { fates, extremities } = await held()
+    expect([fates.get(id('a')), extremities.includes(id('a'))]).toEqual(['accepted', true])
+    expect((await engine.rooms.currentState(name, 'm.room.topic', ''))?.event.content).toEqual({ topic: 'kept' })
+    await goesOn()
+  })
+
+  it('where the circle is longer and comes piece by piece, leave the room an end', async () => {
+    const { forge, send, again, goesOn, held, id, tip, liesOfState, inbound } = await setting(version)
+    const b = forge(id('b'), { prev_events: [reference(id('c'))] })
+    const c = forge(id('c'), { prev_events: [reference(id('a'))] })
+    liesOfState(
+      new Map([
+        [id('b'), b],
+        [id('c'), c],
+      ]),
+    )
+    await send(forge(id('a'), { prev_events: [...tip.map(referenceTo), reference(id('b'))] }))
+    expect((await held()).fates.get(id('a'))).toBe('accepted')
+    await send(c)
+    await send(b)
+    await again()
+    const { staged } = await goesOn()
+    expect({ staged, faults: inbound.counters.postponed.fault }).toEqual({ staged: [], faults: undefined })
   })
 
   it('where auth events of what is sent are a circle that peers have, keep only that waiting', async () => {
