@@ -11,3 +11,13 @@ export const eventsOfIds = (room: RoomNumber, eventIds: readonly string[]): RawB
   unnest(${[...new Set(eventIds)]}::text[]) as wanted (id) cross join lateral (
     select * from event where room = ${room} and event_id = wanted.id limit 1
   ) event`
+
+/** The same of several rooms. */
+export function eventsOfRooms(
+  wanted: readonly { readonly room: RoomNumber; readonly eventIds: readonly string[] }[],
+): RawBuilder<unknown> {
+  const rooms = wanted.flatMap(({ room, eventIds }) => eventIds.map(() => room))
+  return sql`
+    unnest(${rooms}::int[], ${wanted.flatMap(({ eventIds }) => eventIds)}::text[]) as wanted (room, id)
+    cross join lateral (select * from event where room = wanted.room and event_id = wanted.id limit 1) event`
+}

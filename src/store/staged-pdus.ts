@@ -132,13 +132,21 @@ export async function postpone(db: Db, { staged, reason, nextAttemptTs, waitsFor
   `.execute(db)
 }
 
-/** Events that were stored or dropped: what waited for one of them is due. Returns whether anything is. */
-export async function endWaiting(db: Db, roomId: string, eventIds: readonly string[]): Promise<boolean> {
-  const { numAffectedRows } = await sql`
+export interface EndedPdus {
+  readonly roomId: string
+  readonly eventIds: readonly string[]
+}
+
+/** Events that were stored or dropped: what waited for one of them is due. Returns for each whether anything of its room is. */
+export async function endWaiting(db: Db, ended: readonly EndedPdus[]): Promise<boolean[]> {
+  const roomIds = ended.flatMap(({ roomId, eventIds }) => eventIds.map(() => roomId))
+  const { rows } = await sql<{ room_id: string }>`
     update staged_pdu set next_attempt_ts = 0, waits_for = null
-    where room_id = ${roomId} and waits_for = any(${eventIds}::text[])
+    from unnest(${roomIds}::text[], ${ended.flatMap(({ eventIds }) => eventIds)}::text[]) as ended (room_id, event_id)
+    where staged_pdu.room_id = ended.room_id and waits_for = ended.event_id returning staged_pdu.room_id
   `.execute(db)
-  return (numAffectedRows ?? 0n) > 0n
+  const due = new Set(rows.map((row) => row.room_id))
+  return ended.map(({ roomId }) => due.has(roomId))
 }
 
 /** What was put off in a room is due. */
@@ -152,20 +160,26 @@ export async function unstage(db: Db, staged: readonly number[]): Promise<void> 
   if (staged.length > 0) await sql`delete from staged_pdu where staged = any(${staged}::bigint[])`.execute(db)
 }
 
-/** False when another process, which is not gone, works on the room. The holder may take it again, which makes it last longer. */
-export async function takeLease(db: Db, roomId: string, holder: string, ms: number): Promise<boolean> {
-  const { rows } = await sql`
+/** For each whether it is the holder's: not when another process, which is not gone, works on the room. The holder may take it again, which makes it last longer. */
+export async function takeLeases(db: Db, roomIds: readonly string[], holder: string, ms: number): Promise<boolean[]> {
+  const { rows } = await sql<{ room_id: string }>`
     with clock as (select (extract(epoch from clock_timestamp()) * 1000)::bigint as now),
-    ended as (delete from inbound_lease using clock where until_ts < now - 60000 and room_id <> ${roomId})
-    insert into inbound_lease (room_id, holder, until_ts) select ${roomId}, ${holder}, now + ${ms} from clock
+    wanted as (select distinct room_id from unnest(${roomIds}::text[]) as wanted (room_id)),
+    ended as (
+      delete from inbound_lease using clock
+      where until_ts < now - 60000 and room_id not in (select room_id from wanted)
+    )
+    insert into inbound_lease (room_id, holder, until_ts)
+    select room_id, ${holder}, now + ${ms} from clock, wanted order by room_id
     on conflict (room_id) do update set holder = excluded.holder, until_ts = excluded.until_ts
       where inbound_lease.holder = ${holder} or inbound_lease.until_ts < excluded.until_ts - ${ms}
         or ${isGone(sql`inbound_lease.holder`)}
     returning room_id
   `.execute(db)
-  return rows.length > 0
+  const taken = new Set(rows.map((row) => row.room_id))
+  return roomIds.map((roomId) => taken.has(roomId))
 }
 
-export async function releaseLease(db: Db, roomId: string, holder: string): Promise<void> {
-  await sql`delete from inbound_lease where room_id = ${roomId} and holder = ${holder}`.execute(db)
+export async function releaseLeases(db: Db, roomIds: readonly string[], holder: string): Promise<void> {
+  await sql`delete from inbound_lease where room_id = any(${roomIds}::text[]) and holder = ${holder}`.execute(db)
 }

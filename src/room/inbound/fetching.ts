@@ -4,7 +4,7 @@
  */
 import { serverNameOf } from '../../protocol/identifiers.js'
 import type { RoomEvent } from '../../protocol/room-event.js'
-import { heldEvents, largestServers, type HeldEvent } from '../../store/held-events.js'
+import { largestServers, type HeldEvent } from '../../store/held-events.js'
 import { Pauses } from '../../store/pauses.js'
 import type { KnownRoom } from '../known-room.js'
 import type { Budget } from './asking.js'
@@ -69,8 +69,8 @@ export class Fetching {
     for (const server of (await this.others).filter(news).slice(0, MORE_SERVERS)) yield server
   }
 
-  held(eventIds: Iterable<string>): Promise<Map<string, HeldEvent>> {
-    return heldEvents(this.deps.db, this.name.room, [...new Set(eventIds)])
+  held(eventIds: Iterable<string>): Promise<ReadonlyMap<string, HeldEvent>> {
+    return this.deps.held.ask({ room: this.name.room, eventIds: [...new Set(eventIds)] })
   }
 
   /** Those of the texts that are wanted, read, each once, by their ids. */

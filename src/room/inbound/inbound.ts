@@ -8,9 +8,11 @@
  */
 import { randomUUID } from 'node:crypto'
 import type { Kysely } from 'kysely'
-import { dueRooms, releaseLease, takeLease } from '../../store/staged-pdus.js'
+import { heldEventsOfRooms } from '../../store/held-events.js'
+import { dueRooms, endWaiting, releaseLeases, takeLeases } from '../../store/staged-pdus.js'
 import type { Stores } from '../../store/stores.js'
 import type { Tables } from '../../store/tables.js'
+import { Together } from '../../together.js'
 import type { KnownRoom } from '../known-room.js'
 import type { Rooms } from '../rooms.js'
 import type { ServerAcls } from '../server-acls.js'
@@ -75,7 +77,8 @@ export class Inbound {
   private readonly config: InboundConfig
   private readonly transactions: Transactions
   private readonly closing = new AbortController()
-  private readonly holder: string
+  private readonly taking: Together<string, boolean>
+  private readonly releasing: Together<string, unknown>
   /** Rooms in the order in which their turns come, with what was read of them. */
   private readonly waiting = new Map<string, readonly ReadPdu[]>()
   /** PDUs in `waiting`. */
@@ -83,12 +86,13 @@ export class Inbound {
   private readonly working = new Map<string, Place>()
 
   constructor({ peers, now = Date.now, config, holder = randomUUID(), ...options }: InboundOptions) {
-    this.holder = holder
     this.config = { ...inboundConfig, ...config }
     const asking = new Asking(peers, this.config.asking, this.closing.signal)
     const policies = new PolicyServers(options.rooms, asking)
     this.deps = {
       ...options,
+      held: new Together((wanted) => heldEventsOfRooms(options.db, wanted)),
+      ended: new Together((ended) => endWaiting(options.db, ended)),
       now,
       asking,
       policies,
@@ -97,6 +101,12 @@ export class Inbound {
       budget: this.config.budget,
     }
     this.transactions = new Transactions(this.deps)
+    const { db } = options
+    this.taking = new Together((roomIds) => takeLeases(db, roomIds, holder, this.config.lease))
+    this.releasing = new Together(async (roomIds) => {
+      await releaseLeases(db, roomIds, holder)
+      return roomIds
+    })
   }
 
   /** The PDUs of a transaction of `origin`, whose signature on the request was verified. */
@@ -169,17 +179,17 @@ export class Inbound {
 
   /** Taken again when a third of its time is over. */
   private leaseOn(roomId: string): () => Promise<boolean> {
-    const { db, now } = this.deps
+    const { now } = this.deps
     let taken = -Infinity
     return async () => {
       if (now() - taken < this.config.lease / 3) return true
       taken = now()
-      return takeLease(db, roomId, this.holder, this.config.lease)
+      return this.taking.ask(roomId)
     }
   }
 
   private async work(roomId: string, read: readonly ReadPdu[], place: Place): Promise<void> {
-    const { db, stores, logger } = this.deps
+    const { stores, logger } = this.deps
     try {
       const name = await stores.names.find(roomId)
       if (name?.rules === undefined) return
@@ -187,7 +197,7 @@ export class Inbound {
       place.inbox = new RoomInbox(this.deps, name as KnownRoom, this.closing.signal, renew)
       place.inbox.wake(read)
       await place.inbox.run()
-      await releaseLease(db, roomId, this.holder)
+      await this.releasing.ask(roomId)
     } catch (cause) {
       logger.error({ err: cause, room_id: roomId }, 'working off the staged PDUs of a room failed')
     }

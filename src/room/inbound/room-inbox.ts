@@ -11,8 +11,8 @@
  * a reason and a time for the next attempt, which is no verdict.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { heldEvents, type HeldEvent } from '../../store/held-events.js'
-import { duePdus, endWaiting, postpone, stagedAmong, unstage, type StagedPdu } from '../../store/staged-pdus.js'
+import type { HeldEvent } from '../../store/held-events.js'
+import { duePdus, postpone, stagedAmong, unstage, type StagedPdu } from '../../store/staged-pdus.js'
 import { DatabaseUnavailable } from '../../store/log-writer.js'
 import type { Verdict } from '../../protocol/verdict.js'
 import { EventsUnknown, HeadMoved, type Received } from '../arrival.js'
@@ -178,9 +178,9 @@ export class RoomInbox {
     await this.unstick(stuck, held, handed)
   }
 
-  private held(items: readonly Item[]): Promise<Map<string, HeldEvent>> {
+  private held(items: readonly Item[]): Promise<ReadonlyMap<string, HeldEvent>> {
     const named = new Set(items.flatMap(({ pdu }) => [...parentsOf(pdu)]))
-    return heldEvents(this.deps.db, this.name.room, [...named])
+    return this.deps.held.ask({ room: this.name.room, eventIds: [...named] })
   }
 
   /** Parents first: the lane builds each on the one before, and they share a commit. */
@@ -281,11 +281,7 @@ export class RoomInbox {
       unstaged.map(({ staged }) => staged),
     )
     for (const { staged } of rows) this.items.delete(staged)
-    const ended = await endWaiting(
-      db,
-      this.name.roomId,
-      rows.map(({ eventId }) => eventId),
-    )
+    const ended = await this.deps.ended.ask({ roomId: this.name.roomId, eventIds: rows.map(({ eventId }) => eventId) })
     if (ended) this.hasMore = true
   }
 

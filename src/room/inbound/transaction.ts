@@ -5,7 +5,6 @@
  */
 import { LRUCache } from 'lru-cache'
 import { ownString } from '../../protocol/json.js'
-import { heldEvents } from '../../store/held-events.js'
 import { joinedOfServer } from '../../store/memberships.js'
 import { stage, stagedCounts, type StagedPdu } from '../../store/staged-pdus.js'
 import type { KnownRoom } from '../known-room.js'
@@ -112,15 +111,15 @@ export class Transactions {
 
   /** Without those we have in the room's order. Outliers are taken: their state is known when they come. */
   private async unknown(judged: readonly Judged[]): Promise<Judged[]> {
-    const fresh: Judged[] = []
-    for (const [room, ofRoom] of byRoom(judged)) {
-      const ids = ofRoom.map(({ pdu }) => pdu.event.eventId)
-      const held = await heldEvents(this.deps.db, room.room, ids)
-      for (const one of ofRoom) {
-        if (held.get(one.pdu.event.eventId)?.hasState === true) this.deps.counters.known++
-        else fresh.push(one)
-      }
-    }
+    const { held, counters } = this.deps
+    const ofRooms = await Promise.all(
+      [...byRoom(judged)].map(async ([{ room }, ofRoom]) => {
+        const known = await held.ask({ room, eventIds: ofRoom.map(({ pdu }) => pdu.event.eventId) })
+        return ofRoom.filter(({ pdu }) => known.get(pdu.event.eventId)?.hasState !== true)
+      }),
+    )
+    const fresh = ofRooms.flat()
+    counters.known += judged.length - fresh.length
     return fresh
   }
 

@@ -1,0 +1,31 @@
+import { describe, expect, it } from '@jest/globals'
+import { Together } from '../src/together.js'
+
+/** Doubles numbers, and fails on the odd ones. */
+function doubling() {
+  const asked: (readonly number[])[] = []
+  const together = new Together(async (numbers: readonly number[]) => {
+    asked.push([...numbers])
+    if (numbers.some((number) => number % 2 === 1)) throw new Error('odd')
+    return numbers.map((number) => number * 2)
+  })
+  return { asked, ask: (number: number) => together.ask(number) }
+}
+
+describe('questions of one turn', () => {
+  it('are answered together, each by its own answer, and those of the next by themselves', async () => {
+    const { asked, ask } = doubling()
+    expect(await Promise.all([2, 4, 6].map(ask))).toEqual([4, 8, 12])
+    expect(await ask(8)).toBe(16)
+    expect(asked).toEqual([[2, 4, 6], [8]])
+  })
+
+  it('are asked one by one when one of them fails', async () => {
+    const { asked, ask } = doubling()
+    const results = await Promise.allSettled([2, 3, 4].map(ask))
+    expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
+    expect(asked).toEqual([[2, 3, 4], [2], [3], [4]])
+    await expect(ask(5)).rejects.toThrow('odd')
+    expect(asked).toHaveLength(5)
+  })
+})
