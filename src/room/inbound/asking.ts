@@ -3,6 +3,7 @@
  * one PDU that needs them. A server that never answers holds up who asked it and nobody else; who comes to it beyond the
  * limit is told at once, and tried again later.
  */
+import { effortOf } from '../resolution/limits.js'
 import { NotNow } from './not-now.js'
 import type { Peers } from './peers.js'
 
@@ -21,6 +22,11 @@ export class Asking {
     private readonly limits: AskingLimits,
     private readonly closing: AbortSignal,
   ) {}
+
+  /** What a call may last for what was tried so often in vain, in ms: a large state takes longer than most answers. */
+  timeoutAfter(attempts: number): number {
+    return this.limits.timeout * effortOf(attempts)
+  }
 
   /** @throws NotNow when the server fails, is too slow, or has enough to answer already. */
   async ask<T>(
@@ -105,6 +111,6 @@ export class Budget {
 
 /** Each attempt may cost twice as much as the one before, up to eight times. */
 export function budgetOf(attempts: number, { pdus, bytes, time }: BudgetLimits): BudgetLimits {
-  const factor = 2 ** Math.min(attempts, 3)
-  return { pdus: pdus * factor, bytes: bytes * factor, time: time * Math.min(factor, 2) }
+  const factor = effortOf(attempts)
+  return { pdus: pdus * factor, bytes: bytes * factor, time: time * factor }
 }

@@ -50,7 +50,9 @@ export class Fetching {
     for await (const server of this.servers()) {
       this.budget.checkTime()
       try {
-        const answer = await this.deps.asking.ask(server, (peers, signal) => call(server, peers, signal))
+        const { asking } = this.deps
+        const timeout = asking.timeoutAfter(this.budget.attempts)
+        const answer = await asking.ask(server, (peers, signal) => call(server, peers, signal), timeout)
         if (take(answer)) return answer
         last = new NotNow('peers', `${server} does not have it`)
       } catch (cause) {

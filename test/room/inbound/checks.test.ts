@@ -5,7 +5,7 @@ import { canonicalJson } from '../../../src/protocol/canonical-json.js'
 import type { Json, JsonObject } from '../../../src/protocol/json.js'
 import { roomVersionNames } from '../../../src/protocol/room-versions.js'
 import { signEvent, signingKeyFromSeed } from '../../../src/protocol/signing.js'
-import { Asking } from '../../../src/room/inbound/asking.js'
+import { Asking, budgetOf } from '../../../src/room/inbound/asking.js'
 import { Counters } from '../../../src/room/inbound/counters.js'
 import type { InboundDeps } from '../../../src/room/inbound/inbound-deps.js'
 import { inOrder } from '../../../src/room/inbound/in-order.js'
@@ -197,6 +197,14 @@ describe('asking', () => {
     expect(results.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected'])
     expect(one.requests).toHaveLength(2)
     expect((results[2] as PromiseRejectedResult).reason).toMatchObject({ message: 'one.example has enough to answer' })
+  })
+
+  it('waits longer for what was tried in vain, as long as a large state may take', () => {
+    const asking = new Asking(network(peer()), { timeout: 10_000, atOnce: 2 }, new AbortController().signal)
+    expect([0, 1, 2, 3, 9].map((attempts) => asking.timeoutAfter(attempts))).toEqual([
+      10_000, 20_000, 40_000, 80_000, 80_000,
+    ])
+    expect(budgetOf(3, { pdus: 1, bytes: 1, time: 20_000 }).time).toBe(160_000)
   })
 
   it('ends with the process, and does not begin after it', async () => {
