@@ -112,6 +112,7 @@ export function assembleFederation(parts: FederationParts): Federation {
   })
   typing.watch((room, userId, isTyping) => outgoingEdus.typing(room, userId, isTyping))
   if (config.presence === 'federated') presences?.watch((userIds) => outgoingEdus.presence(presences, userIds))
+  const requestAuth = new RequestAuth({ serverName, serverKeys, now, onHeard: (server) => sender.heard(server) })
   return {
     remote,
     identityServers,
@@ -120,7 +121,7 @@ export function assembleFederation(parts: FederationParts): Federation {
     backfill: new PeerBackfill(inbound.deps),
     sender,
     outgoingEdus,
-    requestAuth: new RequestAuth({ serverName, serverKeys, now, onHeard: (server) => sender.heard(server) }),
+    requestAuth,
     services: {
       config,
       identity,
@@ -151,6 +152,7 @@ export function assembleFederation(parts: FederationParts): Federation {
         partialJoins.close(),
         serverKeys.close(),
         memberships.close(),
+        requestAuth.close(),
       ])
       await http.close()
     },
