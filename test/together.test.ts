@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals'
 import { Together } from '../src/together.js'
+import { eventually } from './support/eventually.js'
 
 /** Doubles numbers, and fails on the odd ones. */
 function doubling() {
@@ -27,5 +28,26 @@ describe('questions of one turn', () => {
     expect(asked).toEqual([[2, 3, 4], [2], [3], [4]])
     await expect(ask(5)).rejects.toThrow('odd')
     expect(asked).toHaveLength(5)
+  })
+})
+
+describe('questions that come while as many as may be are under way', () => {
+  it('are answered together by the next, so many at a time', async () => {
+    const asked: (readonly number[])[] = []
+    let go = (): void => undefined
+    const together = new Together(
+      async (numbers: readonly number[]) => {
+        asked.push([...numbers])
+        if (asked.length === 1) await new Promise<void>((resolve) => (go = resolve))
+        return numbers
+      },
+      { atOnce: 1, most: 2 },
+    )
+    const first = together.ask(1)
+    await eventually('it is under way', () => asked.length === 1)
+    const others = [2, 3, 4].map((number) => together.ask(number))
+    go()
+    expect(await Promise.all([first, ...others])).toEqual([1, 2, 3, 4])
+    expect(asked).toEqual([[1], [2, 3], [4]])
   })
 })

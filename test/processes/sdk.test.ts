@@ -143,10 +143,10 @@ describe('two people with matrix-js-sdk', () => {
     const presence = () => alice.getUser(bob.getUserId()!)?.presence
     await eventually('Alice sees that Bob is there', () => presence() === 'online')
     await bob.setPresence({ presence: 'unavailable', status_msg: 'Making cupcakes' })
-    bob.setSyncPresence(SetPresence.Unavailable)
+    void bob.setSyncPresence(SetPresence.Unavailable)
     await eventually('Alice sees that Bob is busy', () => presence() === 'unavailable')
     expect(alice.getUser(bob.getUserId()!)?.presenceStatusMsg).toBe('Making cupcakes')
-    bob.setSyncPresence(SetPresence.Online)
+    void bob.setSyncPresence(SetPresence.Online)
   }, 60_000)
 
   it('go on by themselves after the server was killed, and find everything again', async () => {

@@ -2,6 +2,7 @@
  * What waits for destinations, as one process takes it: many destinations in one statement. What is written is written
  * under the lease of the destination; where it is lost, that destination alone hears of it.
  */
+import { Together } from '../../together.js'
 import {
   closeTransactions,
   LeaseLost,
@@ -17,14 +18,16 @@ import {
   type TakenDestination,
 } from '../../store/destinations.js'
 import { compose, SPLIT, WHOLE, type ComposeDeps } from './compose.js'
-import { Together } from './together.js'
+
+/** One statement of a kind at a time; who comes meanwhile goes with the next. */
+const LIMITS = { atOnce: 1, most: 100 }
 
 export class Queue {
-  private readonly taking = new Together((names: readonly string[]) => this.takeAll(names))
-  private readonly opening = new Together((taken: readonly TakenDestination[]) => this.openAll(taken))
-  private readonly closing = new Together((closings: readonly Closing[]) => this.closeAll(closings))
-  private readonly failing = new Together((failures: readonly Failure[]) => this.failAll(failures))
-  private readonly releasing = new Together((names: readonly string[]) => this.releaseAll(names))
+  private readonly taking = new Together((names: readonly string[]) => this.takeAll(names), LIMITS)
+  private readonly opening = new Together((taken: readonly TakenDestination[]) => this.openAll(taken), LIMITS)
+  private readonly closing = new Together((closings: readonly Closing[]) => this.closeAll(closings), LIMITS)
+  private readonly failing = new Together((failures: readonly Failure[]) => this.failAll(failures), LIMITS)
+  private readonly releasing = new Together((names: readonly string[]) => this.releaseAll(names), LIMITS)
 
   constructor(
     private readonly deps: ComposeDeps,
@@ -33,11 +36,11 @@ export class Queue {
 
   /** undefined: another process sends, or it is not yet time. */
   take(destination: string): Promise<TakenDestination | undefined> {
-    return this.taking.of(destination)
+    return this.taking.ask(destination)
   }
 
   async release(destination: string): Promise<void> {
-    await this.releasing.of(destination)
+    await this.releasing.ask(destination)
   }
 
   /**
@@ -46,17 +49,17 @@ export class Queue {
    */
   async open(taken: TakenDestination): Promise<OpenTransaction | undefined> {
     const known = taken.hasOpen ? await transactionInFlight(this.deps.db, taken.name) : undefined
-    return known ?? ofLease(taken.name, await this.opening.of(taken))
+    return known ?? ofLease(taken.name, await this.opening.ask(taken))
   }
 
   /** Returns whether more waits. @throws LeaseLost */
   async close(closing: Closing): Promise<boolean> {
-    return ofLease(closing.destination, await this.closing.of(closing))
+    return ofLease(closing.destination, await this.closing.ask(closing))
   }
 
   /** @throws LeaseLost */
   async fail(failure: Failure): Promise<void> {
-    ofLease(failure.destination, await this.failing.of(failure))
+    ofLease(failure.destination, await this.failing.ask(failure))
   }
 
   private async takeAll(names: readonly string[]) {

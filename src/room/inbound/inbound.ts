@@ -78,7 +78,7 @@ export class Inbound {
   private readonly transactions: Transactions
   private readonly closing = new AbortController()
   private readonly taking: Together<string, boolean>
-  private readonly releasing: Together<string, unknown>
+  private readonly releasing: Together<string, string>
   /** Rooms in the order in which their turns come, with what was read of them. */
   private readonly waiting = new Map<string, readonly ReadPdu[]>()
   /** PDUs in `waiting`. */
