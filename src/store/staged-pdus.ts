@@ -53,7 +53,10 @@ export async function stage<P extends NewStagedPdu>(
   `.execute(db)
   const numbers = new Map(rows.map((row) => [`${row.room_id} ${row.event_id}`, row.staged]))
   return pdus.flatMap((pdu) => {
-    const staged = numbers.get(`${pdu.roomId} ${pdu.eventId}`)
+    const key = `${pdu.roomId} ${pdu.eventId}`
+    const staged = numbers.get(key)
+    // A transaction may hold it twice.
+    numbers.delete(key)
     return staged === undefined ? [] : [{ ...pdu, staged, origin, attempts: 0 }]
   })
 }
