@@ -72,7 +72,7 @@ describe('a signed request', () => {
 })
 
 describe('the endpoints for servers', () => {
-  it('are signed, but for those that say who we are or take a token of their own', () => {
+  it('are signed, but for those that say who we are, take a token of their own or are for identity servers', () => {
     const open = routes.filter(({ auth }) => auth !== 'signed-request').map(({ operationId }) => operationId)
     expect(open.sort()).toEqual([
       'bulkPerspectivesKeyQuery',
@@ -80,6 +80,9 @@ describe('the endpoints for servers', () => {
       'getServerKey',
       'getVersion',
       'getWellKnown',
+      // By PUT, and by POST.
+      'onBindThirdPartyIdentifier',
+      'onBindThirdPartyIdentifier',
       'perspectivesKeyQuery',
     ])
     expect(new Set(routes.map(({ operationId }) => operationId)).size).toBe(routes.length)
