@@ -80,9 +80,8 @@ describe('the endpoints for servers', () => {
       'getServerKey',
       'getVersion',
       'getWellKnown',
-      // By PUT, and by POST.
       'onBindThirdPartyIdentifier',
-      'onBindThirdPartyIdentifier',
+      'onBindThirdPartyIdentifierByPost',
       'perspectivesKeyQuery',
     ])
     expect(new Set(routes.map(({ operationId }) => operationId)).size).toBe(routes.length)

@@ -6,9 +6,9 @@ import { endpoint } from '../endpoint.js'
 
 const address = { medium: text(64), address: text(500) }
 
-const onBind = (method: 'put' | 'post') =>
+const onBind = (method: 'put' | 'post', operationId = 'onBindThirdPartyIdentifier') =>
   endpoint({
-    operationId: 'onBindThirdPartyIdentifier',
+    operationId,
     method,
     path: '/_matrix/federation/v1/3pid/onbind',
     auth: 'none',
@@ -42,4 +42,4 @@ const onBind = (method: 'put' | 'post') =>
 export const onBindThirdPartyIdentifier = onBind('put')
 
 /** As identity servers do it, and as the specification draws it ("POST /3pid/onbind"). */
-export const onBindThirdPartyIdentifierByPost = onBind('post')
+export const onBindThirdPartyIdentifierByPost = onBind('post', 'onBindThirdPartyIdentifierByPost')
