@@ -38,7 +38,7 @@ import {
   type Attention,
   type LookUp,
 } from './consequences.js'
-import { behind, mayStandOnItself, stateAfterPrev, stateOf } from './graph.js'
+import { behind, mayStandOnItself, stateAfterPrev, stateOf, withPlace } from './graph.js'
 
 export interface AdmitContext extends BuildContext {
   /** An event of the room that is held, committed or pending; undefined: we do not have it. */
@@ -386,8 +386,6 @@ function applies({ rules, view }: AdmitContext, redaction: StoredEvent, target: 
 const isCurrent = ({ view }: BuildContext, { head }: BuildingHead, target: StoredEvent | undefined): boolean =>
   target?.event.stateKey !== undefined &&
   view.stateEvent(head.state, target.event.type, target.event.stateKey)?.number === target.number
-
-export const withPlace = (held: StoredEvent | undefined) => (held?.stateAfter === undefined ? undefined : held)
 
 export const missingOf = (context: AdmitContext, event: RoomEvent): string[] =>
   event.prevEvents.filter((id) => withPlace(context.held(id)) === undefined)

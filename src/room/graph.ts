@@ -84,10 +84,14 @@ function haveBehind({ view, stores, room, effort }: AdmitContext, front: readonl
 function prevEventsOf(context: AdmitContext, event: StoredEvent, missing: string[]): readonly EventNumber[] {
   const { prevEvents } = event.event
   if (event.prevEvents.length === prevEvents.length) return event.prevEvents
-  const held = prevEvents.map((id) => context.held(id))
-  missing.push(...prevEvents.filter((_, i) => held[i]?.stateAfter === undefined))
-  return held.flatMap((prev) => (prev?.stateAfter === undefined ? [] : [prev.number]))
+  const held = prevEvents.map((id) => withPlace(context.held(id)))
+  missing.push(...prevEvents.filter((_, i) => held[i] === undefined))
+  return held.flatMap((prev) => prev?.number ?? [])
 }
+
+/** An event that the room goes through: outliers are as if they were not held. */
+export const withPlace = (held: StoredEvent | undefined): StoredEvent | undefined =>
+  held?.stateAfter === undefined ? undefined : held
 
 /** The state after a prev event: ours, or the one that was given because we have none. One of them there must be. */
 export function stateAfterPrev(

@@ -108,7 +108,7 @@ export class Rooms {
 
   /** Waits for the members of a room that are still to come. False when they have not come in time, in ms. */
   async whole(name: RoomName, patience = PATIENCE): Promise<boolean> {
-    if (this.room(name).committedHead?.head.partialJoin === undefined && !(await this.isPartial(name))) return true
+    if (!(await this.isPartial(name))) return true
     return this.partial.ended(name.room, () => this.isPartial(name), patience)
   }
 
