@@ -10,7 +10,7 @@ import type { Arrival } from '../../src/room/arrival.js'
 import type { KnownRoom } from '../../src/room/known-room.js'
 import { Line } from '../../scripts/room-costs/events.js'
 import { heldLongest } from '../support/held-longest.js'
-import { held, holdRoom, mia, TestClock, testInbound } from '../support/inbound.js'
+import { held, holdRoom, mia, TestClock, testInbound, tryAgain } from '../support/inbound.js'
 import { alice, bob, labRoom, labServer, type Branch } from '../support/laboratory/index.js'
 import { network, ScriptedServer } from '../support/laboratory/scripted-server.js'
 import { testDatabase } from '../support/postgres.js'
@@ -146,11 +146,7 @@ describe('limits, inside inbound', () => {
       await inbound.transaction('one.example', texts)
       await inbound.settled()
     }
-    const again = async () => {
-      clock.pass(4_000_000)
-      await inbound.poll()
-      await inbound.settled()
-    }
+    const again = () => tryAgain(inbound, clock)
     return { name, inbound, send, again, held: () => held(database, name) }
   }
 

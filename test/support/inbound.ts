@@ -54,6 +54,13 @@ export function testInbound(
   })
 }
 
+/** What was tried in vain is tried again, until nothing is under way. */
+export async function tryAgain(inbound: Inbound, clock: TestClock): Promise<void> {
+  clock.pass(4_000_000)
+  await inbound.poll()
+  await inbound.settled()
+}
+
 /** What the database has of a room: fates by event id, extremities, and what is staged. */
 export async function held(database: Pick<TestDatabase, 'db'>, { room, roomId }: KnownRoom) {
   const { db } = database

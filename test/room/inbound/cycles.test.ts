@@ -5,7 +5,7 @@
 import { afterAll, describe, expect, it } from '@jest/globals'
 import { finishEvent } from '../../../src/protocol/signing.js'
 import { testDatabase } from '../../support/postgres.js'
-import { held, holdRoom, mia, TestClock, testInbound } from '../../support/inbound.js'
+import { held, holdRoom, mia, TestClock, testInbound, tryAgain } from '../../support/inbound.js'
 import { alice, bob, labRoom, labServer, type Branch, type LabEvent } from '../../support/laboratory/index.js'
 import { network, ScriptedServer } from '../../support/laboratory/scripted-server.js'
 import { testRooms } from '../../support/rooms.js'
@@ -51,11 +51,7 @@ async function setting(version: string) {
     await inbound.transaction('one.example', texts)
     await inbound.settled()
   }
-  const again = async () => {
-    clock.pass(4_000_000)
-    await inbound.poll()
-    await inbound.settled()
-  }
+  const again = () => tryAgain(inbound, clock)
   /** The room has an end, and goes on from it, for us and for others. */
   const goesOn = async () => {
     const before = await held(database, name)

@@ -4,7 +4,7 @@ import { encodeBase64 } from '../../../src/protocol/base64.js'
 import { referenceHash } from '../../../src/protocol/hashes.js'
 import type { Json, JsonObject } from '../../../src/protocol/json.js'
 import { finishEvent } from '../../../src/protocol/signing.js'
-import { held, holdRoom, mia, TestClock, testInbound } from '../../support/inbound.js'
+import { held, holdRoom, mia, TestClock, testInbound, tryAgain } from '../../support/inbound.js'
 import { alice, bob, labRoom, labServer, type Branch } from '../../support/laboratory/index.js'
 import { network, ScriptedServer } from '../../support/laboratory/scripted-server.js'
 import { testDatabase } from '../../support/postgres.js'
@@ -28,11 +28,7 @@ async function setting(room: Branch, elsewhere: Branch) {
     await inbound.transaction('one.example', [text])
     await inbound.settled()
   }
-  const again = async () => {
-    clock.pass(4_000_000)
-    await inbound.poll()
-    await inbound.settled()
-  }
+  const again = () => tryAgain(inbound, clock)
   const fateOf = async ({ eventId }: { eventId: string }) => {
     const { fates, staged, events } = await held(database, name)
     return { fate: fates.get(eventId), reason: events.get(eventId)?.reason, staged: staged.map(({ reason }) => reason) }
