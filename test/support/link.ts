@@ -1,9 +1,14 @@
-/** What stands in front of a server, a forwarder of bytes, and can be cut: what is open breaks off, who connects is refused. */
+/**
+ * What stands in front of a server, a forwarder of bytes, and can be cut: what is open breaks off, who connects is refused.
+ * Or held up: who connects is connected, and nothing gets through until it is mended.
+ */
 import { connect, createServer, type ListenOptions, type NetConnectOpts, type Server, type Socket } from 'node:net'
 
 export class Link {
-  readonly #sockets = new Set<Socket>()
+  /** Each with the one its bytes go to. */
+  readonly #sockets = new Map<Socket, Socket>()
   #server: Server | undefined
+  #isHeldUp = false
 
   constructor(
     private readonly near: ListenOptions,
@@ -12,6 +17,8 @@ export class Link {
 
   /** It is cut until it is mended for the first time. */
   async mend(): Promise<void> {
+    if (this.#isHeldUp) for (const [one, other] of this.#sockets) one.pipe(other)
+    this.#isHeldUp = false
     if (this.#server !== undefined) return
     const server = createServer((near) => this.#join(near, connect(this.far)))
     await new Promise<void>((resolve, reject) => {
@@ -24,9 +31,16 @@ export class Link {
     const server = this.#server
     if (server === undefined) return
     this.#server = undefined
+    this.#isHeldUp = false
     const closed = new Promise((resolve) => server.close(resolve))
-    for (const socket of this.#sockets) socket.destroy()
+    for (const socket of this.#sockets.keys()) socket.destroy()
     await closed
+  }
+
+  /** Of a link that is not cut. */
+  holdUp(): void {
+    this.#isHeldUp = true
+    for (const [one, other] of this.#sockets) one.unpipe(other)
   }
 
   #join(near: Socket, far: Socket): void {
@@ -34,9 +48,9 @@ export class Link {
       [near, far],
       [far, near],
     ] as const) {
-      this.#sockets.add(one)
+      this.#sockets.set(one, other)
       one.on('error', () => {}).on('close', () => other.destroy() && this.#sockets.delete(one))
-      one.pipe(other)
+      if (!this.#isHeldUp) one.pipe(other)
     }
   }
 }
