@@ -20,7 +20,7 @@ import {
   powerLevels,
   redactionApplies,
 } from '../protocol/authorization/index.js'
-import type { StateReference } from '../protocol/numbers.js'
+import type { EventNumber, StateReference } from '../protocol/numbers.js'
 import { targetOf } from '../protocol/redaction.js'
 import type { RoomEvent } from '../protocol/room-event.js'
 import { change, emptyState } from '../protocol/state-trie.js'
@@ -38,7 +38,7 @@ import {
   type Attention,
   type LookUp,
 } from './consequences.js'
-import { behind, mayStandOnItself, stateAfterPrev, stateOf, withPlace } from './graph.js'
+import { behind, mayStandOnItself, stateAfterPrev, stateOf, withPlace, type WalkBehind } from './graph.js'
 
 export interface AdmitContext extends BuildContext {
   /** An event of the room that is held, committed or pending; undefined: we do not have it. */
@@ -47,6 +47,8 @@ export interface AdmitContext extends BuildContext {
   redactionsOf(eventId: string): readonly StoredEvent[]
   /** Whether an accepted event that we have names this one as a prev event. */
   isMissed(eventId: string): boolean
+  /** Walks back from events of the change that is being built, as far as they have come. */
+  readonly walks: Map<EventNumber, WalkBehind>
   /** Our join, while what came after it is judged again (judge-anew.ts). */
   readonly entrance?: StoredEvent
 }

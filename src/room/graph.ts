@@ -3,6 +3,7 @@ import { sql } from 'kysely'
 import type { EventNumber, StateKeyNumber, StateReference } from '../protocol/numbers.js'
 import { change, entries, type StateChange } from '../protocol/state-trie.js'
 import { Missing, whenLoaded } from '../store/missing.js'
+import { isPauseDue, pause } from '../store/pauses.js'
 import type { StoredEvent } from '../store/stored-event.js'
 import type { AdmitContext } from './admit-event.js'
 
@@ -13,33 +14,50 @@ export class GraphTooCostly extends Error {
   override readonly name = 'GraphTooCostly'
 }
 
-/**
- * The accepted events which an accepted event ends as forward extremities, "counted through rejected and soft-failed
- * ones": its prev events, and where those are not accepted, theirs. `missing` are the ids on the way that we do not hold.
- */
-export function behind(
-  context: AdmitContext,
-  event: StoredEvent,
-): { extremities: Set<EventNumber>; missing: readonly string[] } {
-  const extremities = new Set<EventNumber>()
-  const missing: string[] = []
-  const seen = new Set<EventNumber>()
-  let front = [...event.prevEvents]
-  while (front.length > 0) {
-    haveBehind(context, front)
-    const next: EventNumber[] = []
-    for (const number of front) {
-      if (seen.has(number)) continue
-      seen.add(number)
-      const prev = context.view.event(number)
-      if (prev.fate === 'accepted') extremities.add(number)
-      else next.push(...prevEventsOf(context, prev, missing))
-    }
-    if (seen.size > MAX_PASSED * context.effort)
-      throw new GraphTooCostly('too many rejected and soft-failed events lie before the event')
-    front = next
+/** Passed in one go: some milliseconds. Then others have their turn, and the walk goes on where it was. */
+const PASSED_AT_ONCE = 1_000
+
+/** A walk back from an event. */
+export interface WalkBehind {
+  /**
+   * The accepted events which an accepted event ends as forward extremities, "counted through rejected and soft-failed
+   * ones": its prev events, and where those are not accepted, theirs.
+   */
+  readonly extremities: Set<EventNumber>
+  /** Ids on the way that we do not hold. */
+  readonly missing: string[]
+  readonly passed: Set<EventNumber>
+  readonly open: EventNumber[]
+}
+
+/** @throws GraphTooCostly, Missing */
+export function behind(context: AdmitContext, { number, prevEvents }: StoredEvent): WalkBehind {
+  let walk = context.walks.get(number)
+  if (walk === undefined) {
+    walk = { extremities: new Set(), missing: [], passed: new Set(), open: [...prevEvents] }
+    context.walks.set(number, walk)
   }
-  return { extremities, missing }
+  let atOnce = 0
+  for (let next = walk.open.at(-1); next !== undefined; next = walk.open.at(-1)) {
+    if (walk.passed.has(next)) walk.open.pop()
+    else if (atOnce++ < PASSED_AT_ONCE) pass(context, walk, next)
+    else throw new Missing(pause)
+  }
+  return walk
+}
+
+/** The walk is as it was when something is missing. */
+function pass(context: AdmitContext, { extremities, missing, passed, open }: WalkBehind, next: EventNumber): void {
+  haveBehind(context, next, open)
+  const event = context.view.event(next)
+  const isEnd = event.fate === 'accepted'
+  const before = isEnd ? [] : prevEventsOf(context, event, missing)
+  open.pop()
+  passed.add(next)
+  if (isEnd) extremities.add(next)
+  else open.push(...before)
+  if (passed.size > MAX_PASSED * context.effort)
+    throw new GraphTooCostly('too many rejected and soft-failed events lie before the event')
 }
 
 /** Events that are looked at for a circle. */
@@ -62,21 +80,29 @@ export function mayStandOnItself({ rules, view }: AdmitContext, { event, prevEve
   return false
 }
 
-/** The events, and those behind them that are passed on the way, with one statement if any are not at hand. */
-function haveBehind({ view, stores, room, effort }: AdmitContext, front: readonly EventNumber[]): void {
-  if (front.every((number) => view.knownEvent(number) !== undefined)) return
+/** What a walk comes to next: with one statement that tells of all that is open and what is passed behind it. */
+function haveBehind(
+  { view, stores, room, effort }: AdmitContext,
+  next: EventNumber,
+  open: readonly EventNumber[],
+): void {
+  if (view.knownEvent(next) !== undefined) return
   throw new Missing(async () => {
     const { rows } = await sql<{ event: EventNumber }>`
       with recursive walk (event) as (
-        select unnest(${[...front]}::bigint[])
+        select unnest(${[...open]}::bigint[])
         union
         select unnest(event.prev_events) from walk join event on event.room = ${room} and event.event = walk.event
         where fate <> 0
       )
       select event from walk limit ${MAX_PASSED * effort + 1}
     `.execute(stores.db)
-    const numbers = [...new Set([...front, ...rows.map(({ event }) => event)])]
-    await whenLoaded(() => view.haveEvents(numbers))
+    const numbers = rows.map(({ event }) => event)
+    for (let at = 0; at < numbers.length; at += PASSED_AT_ONCE) {
+      const some = numbers.slice(at, at + PASSED_AT_ONCE)
+      await whenLoaded(() => view.haveEvents(some))
+      if (isPauseDue()) await pause()
+    }
   })
 }
 

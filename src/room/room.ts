@@ -22,7 +22,7 @@ import {
   type RoomSummary,
 } from '../store/log-writer.js'
 import { Missing, whenLoaded } from '../store/missing.js'
-import { Pauses } from '../store/pauses.js'
+import { isPauseDue, pause } from '../store/pauses.js'
 import { bringsServer, hasTargetElsewhere } from '../store/outgoing.js'
 import { readHead } from '../store/rooms.js'
 import { StateView } from '../store/state-view.js'
@@ -34,6 +34,7 @@ import { HeadMoved, type Arrival, type Received } from './arrival.js'
 import { gather, type AtHand } from './at-hand.js'
 import { buildEvent, knownMember, type BuildContext, type BuildingHead, type OwnServer } from './build-event.js'
 import type { Draft } from './draft.js'
+import type { WalkBehind } from './graph.js'
 import { JudgingAnew, type JudgedDifferently, type Provisional, type ToJudgeAnew } from './judge-anew.js'
 import { provisionalEvents } from './provisional-events.js'
 import { effortOf } from './resolution/limits.js'
@@ -299,12 +300,11 @@ export class Room implements RoomLane {
         new ArrivalEntry(this, arrival, atHand, () => gather(this.deps.stores, this.room, [arrival]), created),
     )
     const results: Promise<PromiseSettledResult<Received>[]>[] = []
-    const pauses = new Pauses()
     for (const entry of entries) {
       const turn = this.inTurn(() => this.takeIn(entry))
       results.push(Promise.allSettled([turn.then(() => this.received(entry))]))
       await turn.catch(() => undefined)
-      if (pauses.due) await pauses.take()
+      if (isPauseDue()) await pause()
     }
     return (await Promise.all(results)).flat()
   }
@@ -442,6 +442,7 @@ export class Room implements RoomLane {
     this.uncommitted.clear()
     this.handedOut = []
     this.resolved.clear()
+    this.walks.clear()
     this.isStale = false
     this.packer = this.newPacker(nextSegment)
   }
@@ -527,6 +528,7 @@ export class Room implements RoomLane {
   private letGo(): void {
     this.view.release()
     this.byId.clear()
+    this.walks.clear()
     this.building = undefined
   }
 
@@ -561,6 +563,7 @@ export class Room implements RoomLane {
   private admitContext(context: BuildContext, atHand: AtHand): AdmitContext {
     return {
       ...context,
+      walks: this.walks,
       held: (eventId) =>
         this.pendingById(eventId) ??
         (atHand.events.has(eventId) ? atHand.events.get(eventId) : this.eventById(eventId)),
@@ -617,6 +620,8 @@ export class Room implements RoomLane {
       throw cause
     }
   }
+
+  private readonly walks = new Map<EventNumber, WalkBehind>()
 
   /** Events that redactions under way name. */
   private readonly byId = new Map<string, StoredEvent | undefined>()

@@ -12,7 +12,7 @@ import { targetOf } from '../protocol/redaction.js'
 import { eventsOfIds } from './events-of-ids.js'
 import type { LogTables } from './log-tables.js'
 import type { Memory } from './memory.js'
-import { Pauses } from './pauses.js'
+import { isPauseDue, pause } from './pauses.js'
 import type { RoomNames } from './room-names.js'
 import type { Fate, StoredEvent } from './stored-event.js'
 
@@ -184,12 +184,11 @@ export class Events {
       where provisional_event.room = ${room}
     `.execute(this.db)
     await this.names.names([room])
-    const pauses = new Pauses()
     for (const row of rows) {
       const known = this.known(row.event)
       // In place: the object is shared by all who hold the event.
       if (known !== undefined) Object.assign(known, this.parsed(row))
-      if (pauses.due) await pauses.take()
+      if (isPauseDue()) await pause()
     }
   }
 
@@ -203,10 +202,9 @@ export class Events {
   private async fromRows(rows: readonly EventRow[]): Promise<StoredEvent[]> {
     await this.names.names(rows.map((row) => row.room))
     const events: StoredEvent[] = []
-    const pauses = new Pauses()
     for (const row of rows) {
       events.push(this.fromRow(row))
-      if (pauses.due) await pauses.take()
+      if (isPauseDue()) await pause()
     }
     return events
   }

@@ -5,7 +5,7 @@
 import { serverNameOf } from '../../protocol/identifiers.js'
 import type { RoomEvent } from '../../protocol/room-event.js'
 import { largestServers, type HeldEvent } from '../../store/held-events.js'
-import { Pauses } from '../../store/pauses.js'
+import { isPauseDue, pause } from '../../store/pauses.js'
 import type { KnownRoom } from '../known-room.js'
 import type { Budget } from './asking.js'
 import type { InboundDeps } from './inbound-deps.js'
@@ -81,9 +81,8 @@ export class Fetching {
     budget.spend(texts)
     deps.counters.fetched += texts.length
     const read = new Map<string, Pdu>()
-    const pauses = new Pauses()
     for (const text of texts) {
-      if (pauses.due) await pauses.take()
+      if (isPauseDue()) await pause()
       const pdu = readSignedPdu(name.rules, name.roomId, text)
       if (isDropped(pdu)) deps.counters.countDropped(pdu.dropped)
       else if (isWanted(pdu.event)) read.set(pdu.event.eventId, pdu)
@@ -104,10 +103,9 @@ export class Fetching {
       else checked.set(eventId, result)
     }
     const all = [...read]
-    const pauses = new Pauses()
     for (let at = 0; at < all.length; at += VERIFIED_AT_ONCE) {
       await Promise.all(all.slice(at, at + VERIFIED_AT_ONCE).map(check))
-      if (pauses.due) await pauses.take()
+      if (isPauseDue()) await pause()
     }
     return checked
   }

@@ -1,4 +1,4 @@
-import { Pauses } from '../../store/pauses.js'
+import { isPauseDue, pause } from '../../store/pauses.js'
 
 /**
  * How far resolutions go that peers can cause. Beyond there is no verdict, since a verdict has to be the same on every
@@ -42,7 +42,6 @@ export class Budget {
   #events = 0
   #bytes = 0
   #deadline: number
-  private readonly pauses = new Pauses()
 
   constructor(
     private readonly limits: ResolutionLimits,
@@ -81,9 +80,9 @@ export class Budget {
 
   /** In long loops: others have their turn when it is due. */
   async pause(): Promise<void> {
-    if (!this.pauses.due) return
+    if (!isPauseDue()) return
     const before = this.now()
-    await this.pauses.take()
+    await pause()
     this.#deadline += this.now() - before
   }
 

@@ -4,7 +4,6 @@
  * take so many steps: others wait for it, and for no longer.
  */
 import { extname } from 'node:path'
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import { URL } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import { ThirdPartyInviteTooCostly } from '../../protocol/authorization/index.js'
@@ -17,13 +16,14 @@ import {
   type ResolutionEvent,
   type ResolvedState,
 } from '../../protocol/state-resolution/index.js'
+import { pause } from '../../store/pauses.js'
 import type { StoredEvent } from '../../store/stored-event.js'
 import { ResolutionTooCostly } from './limits.js'
 
 /** So many events of the full conflicted set, and so much text of events, are some 10 ms of work. */
 const SHORT = { events: 300, characters: 600_000 }
-/** Characters handed to the thread at once: copying them holds up everybody. */
-const PART = 2_000_000
+/** Characters handed to the thread at once: copying them holds up everybody, for some 4 ms. */
+const PART = 500_000
 
 /** `ConflictedSets` as plain data. */
 export interface PlainSets {
@@ -68,14 +68,16 @@ export class ResolutionWorker {
     events: ReadonlyMap<EventNumber, StoredEvent>,
     steps: number,
   ): Promise<ResolvedState> {
+    await pause()
     const thread = (this.thread ??= this.start())
     const answered = answerOf(thread)
     // It may reject while parts are being sent.
     answered.catch(() => undefined)
     for (const part of partsOf(events)) {
+      await pause()
       thread.postMessage({ version, events: part } satisfies Message)
-      await nextTurn()
     }
+    await pause()
     thread.postMessage({ version, sets, steps } satisfies Message)
     const answer = await answered
     if ('resolved' in answer) return answer.resolved
