@@ -28,6 +28,7 @@ import { PartialJoins } from './room/inbound/partial-joins.js'
 import { ReceivedTransactions } from './room/inbound/received-transactions.js'
 import type { RoomEngine } from './room/open-rooms.js'
 import { ReceivedInvites } from './room/received-invites.js'
+import { WaitingReceipts } from './room/waiting-receipts.js'
 import { StatesForJoiners } from './room/state-for-joiner.js'
 import { StatesForServers } from './room/states-for-servers.js'
 import type { ServerIdentity } from './server-identity.js'
@@ -60,6 +61,7 @@ export interface Federation {
   readonly backfill: PeerBackfill
   readonly sender: FederationSender
   readonly outgoingEdus: OutgoingEdus
+  readonly waitingReceipts: WaitingReceipts
   readonly requestAuth: RequestAuth
   readonly services: ServerServices
   /** Requests under way are given up; what is not decided, or not sent, is so at the next start. */
@@ -84,12 +86,15 @@ export function assembleFederation(parts: FederationParts): Federation {
   const partialJoins = new PartialJoins(inbound.deps, holder)
   rooms.policies = inbound.deps.policies
   const sender = new FederationSender({ db, stores, serverName, remote, logger, random: anyFraction, holder })
+  const receipts = new WaitingReceipts({ db, stores, rooms, writer, serverName, logger, now })
   const edus = new IncomingEdus({
     db,
     stores,
     rooms,
     acls,
     writer,
+    entrances: inbound.deps.entrances,
+    receipts,
     typing,
     presences,
     deviceLists,
@@ -107,7 +112,10 @@ export function assembleFederation(parts: FederationParts): Federation {
     startFederationSender({ sender, logger }),
   ]
   engine.log.subscribe((facts, origin) => {
-    if (origin === 'here') sender.follow(facts)
+    if (origin === 'here') {
+      sender.follow(facts)
+      receipts.follow(facts)
+    }
     outgoingEdus.follow(facts, origin)
   })
   typing.watch((room, userId, isTyping) => outgoingEdus.typing(room, userId, isTyping))
@@ -121,6 +129,7 @@ export function assembleFederation(parts: FederationParts): Federation {
     backfill: new PeerBackfill(inbound.deps),
     sender,
     outgoingEdus,
+    waitingReceipts: receipts,
     requestAuth,
     services: {
       config,
@@ -154,6 +163,7 @@ export function assembleFederation(parts: FederationParts): Federation {
         memberships.close(),
         requestAuth.close(),
       ])
+      await receipts.settled()
       await http.close()
     },
   }

@@ -135,7 +135,7 @@ export async function assemble(parts: Parts): Promise<Assembled> {
   })
   const workers = [
     startCleanUp(worker),
-    startLeftOver({ ...worker, deviceLists, profileChanges }),
+    startLeftOver({ ...worker, deviceLists, profileChanges, waitingReceipts: federation.waitingReceipts }),
     startRemoteDevices({ ...worker, remoteDevices }),
   ]
   return {

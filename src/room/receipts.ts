@@ -64,32 +64,29 @@ export async function moveMarks(
   })
 }
 
+/** What became of a receipt: 'not here' is one of an event that has no place here (yet). */
+export type Taken = 'moved' | 'no news' | 'not here'
+
 /**
- * Receipts of a user of another server, as their server tells them. Those that are of no event we have, or of another
- * thread, or that would not move forwards, change nothing. Resolves with how many changed something.
+ * A receipt of a user of another server, as their server tells it. One of another thread, or of an event that the room
+ * did not accept, or that would not move forwards, is no news.
  */
-export async function takeReceipts(
+export async function takeReceipt(
   deps: Omit<ReceiptDeps, 'gate'>,
   name: RoomName,
   userId: string,
-  marks: readonly Mark[],
-): Promise<number> {
-  const places = (await Promise.all(marks.map((mark) => knownPlaceOf(deps.stores, name, mark)))).filter(
-    (place) => place !== undefined,
-  )
-  if (places.length === 0) return 0
+  mark: Mark,
+): Promise<Taken> {
+  const event = await deps.stores.events.byId(name.room, mark.eventId)
+  if (event?.anchor === undefined) return event?.fate === 'rejected' ? 'no news' : 'not here'
+  if (event.fate !== 'accepted') return 'no news'
+  if (mark.threadId !== undefined && !(await isInThread(deps.stores, event, mark.threadId))) return 'no news'
+  const place = { anchor: event.anchor, minor: event.minor, event, mark }
   return moves.run(`${name.room} ${userId}`, async () => {
-    const facts = await factsOf(deps, name, userId, places)
+    const facts = await factsOf(deps, name, userId, [place])
     if (facts.length > 0) await deps.writer.write(facts)
-    return facts.length
+    return facts.length > 0 ? 'moved' : 'no news'
   })
-}
-
-async function knownPlaceOf(stores: Stores, { room }: RoomName, mark: Mark): Promise<Place | undefined> {
-  const event = await stores.events.byId(room, mark.eventId)
-  if (event?.anchor === undefined || event.fate !== 'accepted') return undefined
-  if (mark.threadId !== undefined && !(await isInThread(stores, event, mark.threadId))) return undefined
-  return { anchor: event.anchor, minor: event.minor, event, mark }
 }
 
 async function placeOf(deps: ReceiptDeps, name: RoomName, userId: string, mark: Mark): Promise<Place> {

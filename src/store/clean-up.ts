@@ -108,6 +108,7 @@ export const deletions: readonly Deletion[] = [
   olderThan('one_time_key', 'claimed_ts', 7 * DAY),
   olderThan('staged_pdu', 'received_ts', 7 * DAY),
   olderThan('received_transaction', 'created_ts', DAY),
+  olderThan('waiting_receipt', 'received_ts', 7 * DAY),
   olderThan('provisional_event', 'settled_ts', DAY / 24),
   olderThan('interactive_auth_session', 'expires_ts', 0),
   olderThan('server_key_answer', 'used_ts', 365 * DAY),

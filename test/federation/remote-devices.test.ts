@@ -3,6 +3,7 @@ import { sql } from 'kysely'
 import { IncomingEdus } from '../../src/federation/edus/incoming-edus.js'
 import { silentLogger } from '../../src/logger.js'
 import type { JsonObject } from '../../src/protocol/json.js'
+import { Entrances } from '../../src/room/inbound/entrances.js'
 import { ServerAcls } from '../../src/room/server-acls.js'
 import { cleanUp } from '../../src/workers/clean-up.js'
 import { eventually } from '../support/eventually.js'
@@ -91,6 +92,8 @@ async function followedAndFresh() {
 const edus = new IncomingEdus({
   ...services,
   acls: new ServerAcls(services.rooms),
+  entrances: new Entrances(),
+  receipts: { take: () => Promise.resolve('no news' as const) },
   serverName: services.config.serverName,
   logger: silentLogger,
   now: Date.now,

@@ -3,6 +3,7 @@ import { StatesForServers } from '../../src/room/states-for-servers.js'
 import { eventually } from '../support/eventually.js'
 import { startFederation } from '../support/federation.js'
 import type { TestUser } from '../support/homeserver.js'
+import { deviceKeys } from '../support/remote-users.js'
 
 const [one, two] = await startFederation(2)
 const alice = await one!.user('alice')
@@ -104,6 +105,45 @@ describe('a room whose members are still to come', () => {
       const { joined } = await alice.ok('GET', inRoom(roomId, 'joined_members'))
       return Object.keys(joined).length === everybody.length + 1
     })
+  })
+
+  it('hears what members who are still to come read and type, and whose devices changed meanwhile', async () => {
+    const release = hold()
+    const roomId = await fullRoom()
+    const [bob, carol] = [members[0]!, members[1]!]
+    const first = deviceKeys(bob.userId, bob.deviceId)
+    await bob.ok('POST', `${v3}/keys/upload`, { device_keys: first })
+    const eventId = await bob.say(roomId, 'before')
+    await zoe.ok('POST', `${v3}/join/${encodeURIComponent(roomId)}?via=${one!.name}`, {})
+    const query = () => zoe.ok('POST', `${v3}/keys/query`, { device_keys: { [bob.userId]: [] } })
+    expect((await query()).device_keys[bob.userId][bob.deviceId].keys).toEqual(first.keys)
+    let since = (await syncOf(zoe, '')).next_batch
+
+    await bob.ok('PUT', inRoom(roomId, `typing/${encodeURIComponent(bob.userId)}`), { typing: true, timeout: 30_000 })
+    const next = await alice.say(roomId, 'after')
+    await carol.ok('POST', inRoom(roomId, `receipt/m.read/${encodeURIComponent(next)}`), {})
+    await carol.ok('POST', inRoom(roomId, `receipt/m.read/${encodeURIComponent(eventId)}`), { thread_id: 'main' })
+    await bob.ok('PUT', `${v3}/devices/${bob.deviceId}`, { display_name: 'Phone' })
+    const told: string[] = []
+    const changed: string[] = []
+    const listens = async () => {
+      const { next_batch, rooms, device_lists } = await syncOf(zoe, `since=${since}&timeout=500`)
+      since = next_batch
+      told.push(JSON.stringify(rooms?.join?.[roomId]?.ephemeral ?? null))
+      changed.push(...(device_lists?.changed ?? []))
+    }
+    await eventually('zoe hears of both', async () => {
+      await listens()
+      const all = told.join(' ')
+      return all.includes(`"user_ids":["${bob.userId}"]`) && all.includes(`{"${next}":{"m.read":{"${carol.userId}"`)
+    })
+    expect(changed).not.toContain(bob.userId)
+    release()
+    await eventually('zoe hears of the devices', async () => {
+      await listens()
+      return changed.includes(bob.userId)
+    })
+    expect((await query()).device_keys[bob.userId][bob.deviceId].unsigned).toEqual({ device_display_name: 'Phone' })
   })
 
   it('can be left', async () => {

@@ -25,9 +25,14 @@ const start = async () => {
   const profileChanges = new ProfileChanges({ db, rooms: engine.rooms, logger: silentLogger })
   const deviceLists = new DeviceLists(db, engine.writer)
   const round = (now: number) =>
-    tellLeftOver({ db, deviceLists, profileChanges, logger: silentLogger, now: () => now }, leftOverConfig)
+    tellLeftOver(
+      { db, deviceLists, profileChanges, waitingReceipts: { takeOverdue }, logger: silentLogger, now: () => now },
+      leftOverConfig,
+    )
   return { engine, profileChanges, round }
 }
+
+const takeOverdue = () => Promise.resolve()
 
 const setName = (userId: string, name: string) =>
   db.transaction().execute((trx) => setProfileField(trx, userId, 'displayname', name))

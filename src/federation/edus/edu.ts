@@ -3,9 +3,11 @@ import type { Kysely } from 'kysely'
 import type { DeviceLists } from '../../accounts/device-lists.js'
 import { isRoomId, isUserId, serverNameOf } from '../../protocol/identifiers.js'
 import { ownString, type JsonObject } from '../../protocol/json.js'
+import type { Entrances } from '../../room/inbound/entrances.js'
 import { isKnown, type KnownRoom } from '../../room/known-room.js'
 import type { Rooms } from '../../room/rooms.js'
 import type { ServerAcls } from '../../room/server-acls.js'
+import type { WaitingReceipts } from '../../room/waiting-receipts.js'
 import type { LogWriter } from '../../store/log-writer.js'
 import type { Stores } from '../../store/stores.js'
 import type { Tables } from '../../store/tables.js'
@@ -19,6 +21,8 @@ export interface EduDeps {
   readonly rooms: Rooms
   readonly acls: Pick<ServerAcls, 'allows'>
   readonly writer: Pick<LogWriter, 'write'>
+  readonly entrances: Pick<Entrances, 'ended'>
+  readonly receipts: Pick<WaitingReceipts, 'take'>
   readonly typing: Pick<Typing, 'set'>
   /** undefined: there is no presence here. */
   readonly presences?: Pick<Presences, 'hear' | 'isKnown'> | undefined
@@ -54,8 +58,13 @@ export function userOf(origin: string, content: JsonObject, key: string): string
 export const isUserOf = (serverName: string, userId: string): boolean =>
   serverNameOf(userId) === serverName && isUserId(userId)
 
-/** A room this server holds and whose ACL allows the other. */
-export async function openRoom({ stores, acls }: EduDeps, edu: Edu, roomId: string): Promise<KnownRoom | undefined> {
+/** A room this server holds, when it has come in, and whose ACL allows the other. */
+export async function openRoom(
+  { stores, acls, entrances }: EduDeps,
+  edu: Edu,
+  roomId: string,
+): Promise<KnownRoom | undefined> {
+  await entrances.ended(roomId)
   const name = isRoomId(roomId) ? await stores.names.find(roomId) : undefined
   if (name === undefined || !isKnown(name)) {
     edu.counters.countDropped('room unknown')

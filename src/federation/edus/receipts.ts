@@ -1,7 +1,7 @@
 import { isEventId } from '../../protocol/identifiers.js'
 import { isObject, numberOf, own, ownString, type Json, type JsonObject } from '../../protocol/json.js'
 import type { KnownRoom } from '../../room/known-room.js'
-import { takeReceipts, type Mark } from '../../room/receipts.js'
+import type { Mark } from '../../room/receipts.js'
 import { isUserOf, openRoom, type Edu, type EduDeps } from './edu.js'
 
 /**
@@ -44,7 +44,7 @@ async function takeOfUser(
   const mark = markOf(said)
   if (mark === undefined) return counters.countDropped('format')
   if (!(await deps.rooms.takesPart(name, userId))) return counters.countDropped('not joined')
-  if ((await takeReceipts(deps, name, userId, [mark])) === 0) counters.countDropped('no news')
+  if ((await deps.receipts.take(name, userId, mark)) === 'no news') counters.countDropped('no news')
 }
 
 function markOf(said: Json | undefined): Mark | undefined {

@@ -2,10 +2,14 @@ import { describe, expect, it } from '@jest/globals'
 import { IncomingEdus } from '../../../src/federation/edus/incoming-edus.js'
 import { silentLogger } from '../../../src/logger.js'
 import { isObject, type Json, type JsonObject } from '../../../src/protocol/json.js'
+import { Entrances } from '../../../src/room/inbound/entrances.js'
+import type { RoomEngine } from '../../../src/room/open-rooms.js'
 import { ServerAcls } from '../../../src/room/server-acls.js'
+import { WaitingReceipts } from '../../../src/room/waiting-receipts.js'
 import { eventually } from '../../support/eventually.js'
 import { startTestHomeserver, type TestUser } from '../../support/homeserver.js'
-import { carol, dave, erin } from '../../support/laboratory/index.js'
+import { holdRoom } from '../../support/inbound.js'
+import { carol, dave, erin, labRoom } from '../../support/laboratory/index.js'
 import { sharedRoom, type SharedRoom } from '../../support/remote-users.js'
 
 const homeserver = await startTestHomeserver({ environment: { PRESENCE: 'local' } })
@@ -13,14 +17,16 @@ const { services } = homeserver
 const mia = await homeserver.user('mia')
 const two = 'two.example'
 
+const base = { ...services, serverName: services.config.serverName, logger: silentLogger, now: Date.now }
+const waiting = new WaitingReceipts(base)
+const entrances = new Entrances()
 const incoming = (changes: { presences?: undefined } = {}) =>
   new IncomingEdus({
-    ...services,
+    ...base,
     ...changes,
+    entrances,
+    receipts: waiting,
     acls: new ServerAcls(services.rooms),
-    serverName: services.config.serverName,
-    logger: silentLogger,
-    now: Date.now,
   })
 
 /** What was dropped while a server's EDUs were taken. */
@@ -33,6 +39,9 @@ async function take(origin: string, ...edus: readonly JsonObject[]): Promise<obj
 /** A room of carol's and dave's server in which mia is. */
 const room = (options: { members?: string[] } = {}) =>
   sharedRoom(homeserver, { creator: carol, members: [mia.userId, dave, ...(options.members ?? [])] })
+
+const waitingIn = ({ name }: SharedRoom) =>
+  homeserver.database.db.selectFrom('waiting_receipt').selectAll().where('room', '=', name.room).execute()
 
 const ephemeral = async (user: TestUser, { room: { roomId } }: SharedRoom, since?: string) =>
   (await user.sync({ since })).rooms?.join?.[roomId]?.ephemeral?.events ?? []
@@ -91,6 +100,20 @@ describe('typing of other servers', () => {
     expect(await ephemeral(mia, shared)).not.toContainEqual({ type: 'm.typing', content: { user_ids: [dave] } })
   })
 
+  it('is shown in a room that we were coming into when it was told', async () => {
+    const lab = labRoom({ creator: carol, members: [mia.userId, dave] })
+    let comeIn!: (shared: Promise<unknown>) => void
+    const coming = new Promise((resolve) => (comeIn = resolve))
+    const entering = entrances.during(lab.roomId, () => coming)
+    const content = { room_id: lab.roomId, user_id: dave, typing: true }
+    const taken = take(two, { edu_type: 'm.typing', content })
+    const engine = services as unknown as RoomEngine
+    comeIn(holdRoom(engine, lab))
+    await entering
+    expect(await taken).toEqual({})
+    expect(services.typing.users((await services.rooms.named(lab.roomId)).room)).toEqual([dave])
+  })
+
   it('is not taken of users of another server, of who is not joined, or into a room that denies the server', async () => {
     const shared = await room({ members: [erin] })
     expect(await take(two, typing(shared, erin))).toEqual({ 'other server': 1 })
@@ -127,7 +150,6 @@ describe('receipts of other servers', () => {
     expect(await take(two, receipt(roomId, mia.userId, event.eventId))).toEqual({ 'other server': 1 })
     expect(await take(two, receipt(roomId, '@nobody:two.example', event.eventId))).toEqual({ 'not joined': 1 })
     expect(await take(two, receipt('!x:y', dave, event.eventId))).toEqual({ 'room unknown': 1 })
-    expect(await take(two, receipt(roomId, dave, `$${'x'.repeat(43)}`))).toEqual({ 'no news': 1 })
     expect(await take(two, receipt(roomId, dave, event.eventId, { ts: 1, thread_id: `$${'x'.repeat(43)}` }))).toEqual({
       'no news': 1,
     })
@@ -142,6 +164,49 @@ describe('receipts of other servers', () => {
       .where('room', '=', shared.name.room)
       .execute()
     expect(rows).toEqual([])
+  })
+
+  it('that come before their events wait for them, the newest of each thread', async () => {
+    const shared = await room()
+    const { room: lab } = shared
+    const [first, second, third] = [lab.say(carol, 'one'), lab.say(carol, 'two'), lab.say(carol, 'three')]
+    const before = await ephemeral(mia, shared)
+    const data = { ts: 5, thread_id: 'main' }
+    expect(await take(two, receipt(lab.roomId, dave, third.eventId))).toEqual({})
+    expect(await take(two, receipt(lab.roomId, dave, first.eventId, data))).toEqual({})
+    expect(await take(two, receipt(lab.roomId, dave, second.eventId, data))).toEqual({})
+    expect(await ephemeral(mia, shared)).toEqual(before)
+    await shared.take(first, second)
+    const ofSecond = { type: 'm.receipt', content: { [second.eventId]: { 'm.read': { [dave]: data } } } }
+    await eventually('the receipt counts', async () => {
+      const shown = await ephemeral(mia, shared)
+      return JSON.stringify(shown).includes(JSON.stringify(ofSecond))
+    })
+    await shared.take(third)
+    await eventually('nothing waits', async () => (await waitingIn(shared)).length === 0)
+    expect(JSON.stringify(await ephemeral(mia, shared))).toContain(third.eventId)
+  })
+
+  it('wait for no more than twenty threads of a user, and for events that nobody looked for', async () => {
+    const shared = await room()
+    const { room: lab } = shared
+    const event = lab.say(carol, 'one')
+    await take(two, receipt(lab.roomId, dave, event.eventId))
+    for (let i = 0; i < 25; i++) {
+      const id = `$${String(i).padStart(43, 'x')}`
+      await take(two, receipt(lab.roomId, dave, id, { ts: 1, thread_id: id }))
+    }
+    const rows = await waitingIn(shared)
+    expect(rows).toHaveLength(20)
+    expect(rows.map((row) => row.event_id)).toContain(event.eventId)
+    const { db } = homeserver.database
+    await db.deleteFrom('waiting_receipt').where('room', '=', shared.name.room).execute()
+    await shared.take(event)
+    const row = { room: shared.name.room, user_id: dave, thread_id: '', event_id: event.eventId, ts: 7, received_ts: 1 }
+    await db.insertInto('waiting_receipt').values(row).execute()
+    await waiting.takeOverdue()
+    expect(JSON.stringify(await ephemeral(mia, shared))).toContain(`{"ts":7}`)
+    expect(await waitingIn(shared)).toEqual([])
   })
 
   it('of one transaction are no more than a transaction may cost', async () => {
