@@ -2,10 +2,11 @@
 import { afterEach, describe, expect, it } from '@jest/globals'
 import { eventually } from '../support/eventually.js'
 import { startTestHomeserver, type TestUser } from '../support/homeserver.js'
-import { IdentityServer, identityToken } from '../support/identity-server.js'
+import { identityToken } from '../support/identity-server.js'
+import { environmentToAsk, startIdentityServer } from '../support/started-identity-server.js'
 
-const identity = await IdentityServer.start()
-const environment = identity.environment()
+const identity = await startIdentityServer()
+const environment = environmentToAsk(identity)
 const homeserver = await startTestHomeserver({ environment })
 const careful = await startTestHomeserver({ environment: { ...environment, OUTBOUND_ALLOW: '' } })
 const alice = await homeserver.user('alice')

@@ -3,10 +3,10 @@ import { sql } from 'kysely'
 import type { RoomNumber } from '../../src/protocol/numbers.js'
 import { roomVersionNames } from '../../src/protocol/room-versions.js'
 import { startTestHomeserver, type TestUser } from '../support/homeserver.js'
-import { IdentityServer } from '../support/identity-server.js'
+import { environmentToAsk, startIdentityServer } from '../support/started-identity-server.js'
 
-const identity = await IdentityServer.start()
-const homeserver = await startTestHomeserver({ environment: identity.environment() })
+const identity = await startIdentityServer()
+const homeserver = await startTestHomeserver({ environment: environmentToAsk(identity) })
 const alice = await homeserver.user('alice')
 const bob = await homeserver.user('bob')
 const carol = await homeserver.user('carol')

@@ -8,12 +8,13 @@ import { signRequest } from '../../src/protocol/x-matrix.js'
 import { TestAuthority } from '../support/certificates.js'
 import { eventually } from '../support/eventually.js'
 import { startFederation, type FederatedServer } from '../support/federation.js'
-import { IdentityServer, identityToken, type Bind } from '../support/identity-server.js'
+import { identityToken, type Bind } from '../support/identity-server.js'
+import { startIdentityServer } from '../support/started-identity-server.js'
 import { TestClient } from '../support/http.js'
 import type { TestUser } from '../support/test-user.js'
 
 const authority = new TestAuthority()
-const identity = await IdentityServer.start(authority)
+const identity = await startIdentityServer(authority)
 const [one, two, three] = (await startFederation(3, { authority })) as [
   FederatedServer,
   FederatedServer,

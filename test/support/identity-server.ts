@@ -1,13 +1,9 @@
 /** An identity server on loopback, in TLS: whose addresses it knows, the invites it keeps, and its word on them. */
 import { hash, randomBytes } from 'node:crypto'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { afterAll } from '@jest/globals'
 import { encodeBase64 } from '../../src/protocol/base64.js'
 import type { JsonObject } from '../../src/protocol/json.js'
 import { signingKeyFromSeed, signJson, type SigningKey } from '../../src/protocol/signing.js'
-import { TestAuthority } from './certificates.js'
+import type { TestAuthority } from './certificates.js'
 import { HttpsServer, json, type Asked } from './https-server.js'
 
 export const identityToken = 'token-of-the-identity-server'
@@ -42,11 +38,11 @@ export class IdentityServer {
     }
   }
 
-  static async start(authority = new TestAuthority()): Promise<IdentityServer> {
-    const https = await HttpsServer.listening(authority, ['localhost', '127.0.0.1'])
-    afterAll(() => https.close())
-    return new IdentityServer(https, authority)
+  static async start(authority: TestAuthority): Promise<IdentityServer> {
+    return new IdentityServer(await HttpsServer.listening(authority, ['localhost', '127.0.0.1']), authority)
   }
+
+  close = () => this.https.close()
 
   get name(): string {
     return `localhost:${this.https.port}`
@@ -58,15 +54,6 @@ export class IdentityServer {
 
   get validityUrl(): string {
     return `https://${this.name}/_matrix/identity/v2/pubkey/isvalid`
-  }
-
-  /** Of a server that may ask it. */
-  environment(): Record<string, string> {
-    const folder = mkdtempSync(join(tmpdir(), 'hearth-identity-'))
-    afterAll(() => rmSync(folder, { recursive: true }))
-    const file = join(folder, 'ca.pem')
-    writeFileSync(file, this.authority.cert)
-    return { TRUSTED_CA_FILE: file, OUTBOUND_ALLOW: 'all' }
   }
 
   /** Content of `m.room.third_party_invite`, without being asked for it. */
