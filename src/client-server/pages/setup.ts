@@ -44,7 +44,7 @@ export const postSetup = endpoint({
     if (!(await isSetupToken(db, params.token))) return gone()
     const { username = '', password = '', repeated } = body
     const mistake = mistakeIn(password, repeated)
-    if (mistake !== undefined) return form(400, config.serverName, username, mistake)
+    if (mistake !== undefined) return form(400, config.serverName, username, mistake, 'password')
     try {
       const { userId } = await accounts.register({
         localpart: username,
@@ -66,7 +66,13 @@ function mistakeIn(password: string, repeated: string | undefined): string | und
   return undefined
 }
 
-const form = (status: number, serverName: string, username: string, mistake: string | undefined) =>
+const form = (
+  status: number,
+  serverName: string,
+  username: string,
+  mistake: string | undefined,
+  focused: 'username' | 'password' = 'username',
+) =>
   page(
     status,
     'Make the first account',
@@ -84,7 +90,7 @@ const form = (status: number, serverName: string, username: string, mistake: str
           name="username"
           value="${username}"
           required
-          autofocus
+          ${focused === 'username' ? 'autofocus' : ''}
           autocapitalize="none"
           autocomplete="username"
           pattern="[A-Za-z0-9._=\\/+\\-]+"
@@ -96,6 +102,7 @@ const form = (status: number, serverName: string, username: string, mistake: str
           name="password"
           type="password"
           required
+          ${focused === 'password' ? 'autofocus' : ''}
           minlength="${String(MIN_PASSWORD_LENGTH)}"
           maxlength="512"
           autocomplete="new-password"
@@ -129,7 +136,8 @@ const gone = () =>
       <h1>This link is not good any more</h1>
       <p>
         The account has been made with it, or there was another start since. While nobody administers the server, each
-        start prints a new link; <code>hearth user add NAME --admin</code> makes an administrator at any time.
+        start prints a new link; <code>npm run hearth -- user add NAME --admin</code> makes an administrator at any
+        time.
       </p>
     `,
   )
