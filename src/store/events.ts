@@ -21,6 +21,22 @@ export const fateNumber = (fate: Fate): number => fates.indexOf(fate)
 
 type EventRow = LogTables['event'] & { body: string }
 
+type AroundArrival = (EventRow | Record<keyof EventRow, null>) & {
+  readonly id: string
+  readonly is_missed: boolean
+  /** null: it is only named. */
+  readonly redactions: readonly EventNumber[] | null
+}
+
+/** By event id. */
+export interface AroundArrivals {
+  readonly held: ReadonlyMap<string, StoredEvent>
+  /** Accepted redactions that wait for an event that arrives, oldest first. */
+  readonly redactions: ReadonlyMap<string, readonly StoredEvent[]>
+  /** Those of the arriving that accepted events name as prev events. */
+  readonly missed: ReadonlySet<string>
+}
+
 /** What is left of a redacted event, and the event that redacted it. */
 export interface Redacted {
   readonly by: EventNumber
@@ -101,6 +117,50 @@ export class Events {
     `.execute(this.db)
     const events = await this.fromRows(rows)
     return new Map(events.map((event) => [event.event.eventId, event]))
+  }
+
+  /**
+   * What the database holds of events that arrive, and of those that they name: all with one statement, since there is one
+   * for each run of events that a room takes in. What it says is newer than what is in memory.
+   */
+  async aroundArrivals(
+    room: RoomNumber,
+    arriving: readonly string[],
+    named: readonly string[],
+  ): Promise<AroundArrivals> {
+    const ids = [...new Set([...arriving, ...named])]
+    // Lateral and limited: look-ups by index, whatever the tables were when it was planned (events-of-ids.ts).
+    const { rows } = await sql<AroundArrival>`
+      select * from (
+        select wanted.id, held.*, coalesce(gap.is_missed, false) as is_missed, case when is_arriving then array(
+          select waiting.event from waiting_redaction waiting
+          where waiting.room = ${room} and target_event_id = wanted.id order by waiting.event
+        ) end as redactions
+        from unnest(${ids}::text[]) with ordinality as listed (id, place)
+        cross join lateral (select listed.id, place <= ${new Set(arriving).size} as is_arriving) wanted
+        left join lateral (
+          select event.*, body from event join event_text using (room, event)
+          where event.room = ${room} and event_id = wanted.id limit 1
+        ) held on true
+        left join lateral (
+          select true as is_missed from backward_extremity join event child using (room, event)
+          where is_arriving and backward_extremity.room = ${room} and backward_extremity.event_id = wanted.id
+            and child.fate = 0 and child.anchor is not null limit 1
+        ) gap on true
+      ) around where event is not null or is_missed or redactions <> '{}'
+    `.execute(this.db)
+    const held = await this.fromRows(rows.filter(({ event }) => event !== null) as EventRow[])
+    const waiting = rows.flatMap(({ redactions }) => redactions ?? [])
+    const redactions = waiting.length === 0 ? undefined : await this.events(room, waiting)
+    return {
+      held: new Map(held.map((event) => [event.event.eventId, event])),
+      redactions: new Map(
+        rows.flatMap(({ id, redactions: ofIt }) =>
+          ofIt === null || ofIt.length === 0 ? [] : [[id, ofIt.map((number) => redactions!.get(number)!)]],
+        ),
+      ),
+      missed: new Set(rows.flatMap(({ id, is_missed }) => (is_missed ? [id] : []))),
+    }
   }
 
   /**
