@@ -45,6 +45,9 @@ async function compareNow(roomId: string, one: View, other: View): Promise<Compa
   return {
     roomId,
     differences: [
+      ...[one, other]
+        .filter((_, i) => [first, second][i]!.held.isPartial)
+        .map(({ server }) => `${server.kind} waits for members`),
       ...difference('state', first.state, second.state),
       ...difference('member', first.members, second.members),
       ...difference('extremity', first.extremities, second.extremities),

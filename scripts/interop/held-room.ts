@@ -19,6 +19,8 @@ export interface HeldEvent {
 }
 
 export interface HeldRoom {
+  /** Its members are still to come. */
+  readonly isPartial: boolean
   readonly extremities: readonly string[]
   /** The current state: event ids, sorted. */
   readonly state: readonly string[]
@@ -65,6 +67,7 @@ export async function roomOfHearth(db: Db, roomId: string): Promise<HeldRoom> {
     })
   }
   return {
+    isPartial: head.partial_join !== null,
     extremities: head.forward_extremities.map((event) => ids.get(event) ?? `event ${event}`).sort(),
     state: await stateAt(head.state),
     events,
@@ -96,7 +99,9 @@ export async function roomOfSynapse(db: Db, roomId: string): Promise<HeldRoom> {
   const groups = new Map(entriesOfGroups.map(({ state_group, event_ids }) => [state_group, event_ids]))
   const state = await idsOf(db, sql`select event_id from current_state_events where room_id = ${roomId}`)
   const extremities = await idsOf(db, sql`select event_id from event_forward_extremities where room_id = ${roomId}`)
+  const joins = await sql`select from partial_state_rooms where room_id = ${roomId}`.execute(db)
   return {
+    isPartial: joins.rows.length > 0,
     extremities,
     state,
     events: events.map(({ state_group, ...event }) => ({

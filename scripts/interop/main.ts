@@ -14,15 +14,16 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { TestAuthority } from '../../test/support/certificates.js'
+import { IdentityServer } from '../../test/support/identity-server.js'
 import { startTestPostgres } from '../../test/support/test-cluster.js'
 import { Progress } from '../bench/progress.js'
 import type { Comparison } from './compare.js'
 import { startHearth } from './hearth.js'
 import { judge } from './judge.js'
-import { type Outcome, playBothWays } from './run.js'
+import { type Company, type Outcome, playBothWays } from './run.js'
 import { compareResolutions } from './resolutions.js'
 import { scenariosFrom } from './scenarios/all.js'
-import type { Server, Surroundings } from './server.js'
+import type { Surroundings } from './server.js'
 import { findSynapse, type InstalledSynapse, startSynapse } from './synapse.js'
 
 interface Options {
@@ -71,16 +72,19 @@ async function withServers(installed: InstalledSynapse): Promise<void> {
   }
   const postgres = await startTestPostgres()
   try {
-    const surroundings = { folder, tls: certificates(folder) }
+    const authority = new TestAuthority()
+    const surroundings = { folder, tls: certificates(authority, folder) }
+    const identity = await IdentityServer.start(authority)
     const servers = await Promise.allSettled([startHearth(surroundings), startSynapse(installed, surroundings)])
     try {
       const [hearth, synapse] = servers.map((server) => {
         if (server.status === 'rejected') throw server.reason as Error
         return server.value
       })
-      report(installed, await playAll(hearth!, synapse!))
+      report(installed, await playAll({ hearth: hearth!, synapse: synapse!, identity }))
     } finally {
       await Promise.all(servers.map(async (server) => server.status === 'fulfilled' && server.value.stop()))
+      await identity.close()
     }
   } finally {
     await postgres.stop()
@@ -89,8 +93,7 @@ async function withServers(installed: InstalledSynapse): Promise<void> {
   }
 }
 
-function certificates(folder: string): Surroundings['tls'] {
-  const authority = new TestAuthority()
+function certificates(authority: TestAuthority, folder: string): Surroundings['tls'] {
   const { cert, key } = authority.issue('localhost', '127.0.0.1')
   const files = { ca: join(folder, 'ca.pem'), cert: join(folder, 'cert.pem'), key: join(folder, 'key.pem') }
   writeFileSync(files.ca, authority.cert)
@@ -99,14 +102,14 @@ function certificates(folder: string): Surroundings['tls'] {
   return files
 }
 
-async function playAll(hearth: Server, synapse: Server): Promise<Outcome[]> {
+async function playAll(company: Company): Promise<Outcome[]> {
   const progress = new Progress()
   const until = performance.now() + Number(options.minutes) * 60_000
   const outcomes: Outcome[] = []
   for (const scenario of scenariosFrom(options).filter(({ name }) => new RegExp(options.only).test(name))) {
     if (performance.now() > until) break
     progress.show(scenario.name)
-    for await (const outcome of playBothWays(scenario, hearth, synapse)) {
+    for await (const outcome of playBothWays(scenario, company)) {
       outcomes.push(outcome)
       progress.clear()
       if (!options.json) tell(outcome)

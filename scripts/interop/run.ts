@@ -1,3 +1,4 @@
+import type { IdentityServer } from '../../test/support/identity-server.js'
 import type { Server } from './server.js'
 import { compareRoom, type Comparison } from './compare.js'
 import { judge } from './judge.js'
@@ -14,16 +15,25 @@ export interface Outcome {
   readonly rooms?: readonly Comparison[]
 }
 
+export interface Company {
+  readonly hearth: Server
+  readonly synapse: Server
+  readonly identity: IdentityServer
+}
+
 const SCENARIO_MS = 240_000
 
 /** Plays the scenario with either server at home. */
-export async function* playBothWays(scenario: Scenario, hearth: Server, synapse: Server): AsyncGenerator<Outcome> {
+export async function* playBothWays(
+  scenario: Scenario,
+  { hearth, synapse, identity }: Company,
+): AsyncGenerator<Outcome> {
   for (const [home, away] of [
     [hearth, synapse],
     [synapse, hearth],
   ] as const) {
     const started = performance.now()
-    const result = await playOrTell(scenario, home, away)
+    const result = await playOrTell(scenario, home, away, identity)
     const seconds = Math.round((performance.now() - started) / 100) / 10
     yield { scenario: scenario.name, home: home.kind, ...result, seconds }
   }
@@ -33,6 +43,7 @@ async function playOrTell(
   scenario: Scenario,
   home: Server,
   away: Server,
+  identity: IdentityServer,
 ): Promise<Pick<Outcome, 'result' | 'details' | 'rooms'>> {
   const hearthIs = home.kind === 'Hearth' ? 'home' : 'away'
   const { leftOut } = scenario
@@ -40,7 +51,7 @@ async function playOrTell(
     return { result: 'left out', details: [leftOut.because] }
   }
   try {
-    const rooms = await inTime(play(scenario, home, away))
+    const rooms = await inTime(play(scenario, home, away, identity))
     const details = rooms.flatMap(({ roomId, differences }) => differences.map((what) => `${roomId}: ${what}`))
     return { result: details.length === 0 ? 'passed' : 'differs', details, rooms }
   } catch (error) {
@@ -50,9 +61,9 @@ async function playOrTell(
   }
 }
 
-async function play(scenario: Scenario, home: Server, away: Server): Promise<Comparison[]> {
+async function play(scenario: Scenario, home: Server, away: Server, identity: IdentityServer): Promise<Comparison[]> {
   const [alice, bob] = await Promise.all([home.user(), away.user()])
-  const stage = new Stage(home, away, alice, bob)
+  const stage = new Stage(home, away, alice, bob, identity)
   await scenario.play(stage)
   const compared: Comparison[] = []
   for (const roomId of stage.rooms) {

@@ -1,3 +1,4 @@
+import type { IdentityServer } from '../../test/support/identity-server.js'
 import type { TestUser } from '../../test/support/test-user.js'
 import { joinVia, reads, sees } from './actions.js'
 import type { Server } from './server.js'
@@ -20,6 +21,8 @@ export class Stage {
     readonly away: Server,
     readonly alice: TestUser,
     readonly bob: TestUser,
+    /** Both servers may ask it. */
+    readonly identity: IdentityServer,
   ) {}
 
   /** Made by alice. It is compared in the end, when both must be in it. */

@@ -17,7 +17,7 @@ export interface Server {
   stop(): Promise<void>
 }
 
-/** What all servers are started with. */
+/** What all servers are started with, and trust. */
 export interface Surroundings {
   /** For whatever they write; theirs alone. */
   readonly folder: string

@@ -49,7 +49,8 @@ export async function startSynapse(installed: InstalledSynapse, { folder, tls }:
     program: installed.python,
     args: ['-m', 'synapse.app.homeserver', '-c', configFile],
     folder: dataFolder,
-    environment: {},
+    // For what it does not ask of servers, which federation_custom_ca_list is for.
+    environment: { SSL_CERT_FILE: tls.ca },
     logFile: join(folder, 'synapse.log'),
   }
   return runServer({
@@ -98,7 +99,8 @@ const rateLimits = {
 
 /** It returns to a server that was away within seconds, where its standard is ten minutes. */
 const patience = {
-  client_timeout: '20s',
+  // Longer than anything is held up: who does not tell it the members of a room is not asked again before it is restarted.
+  client_timeout: '60s',
   max_long_retries: 1,
   max_short_retries: 1,
   max_long_retry_delay: 500,

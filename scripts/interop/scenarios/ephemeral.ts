@@ -33,6 +33,25 @@ function keysOf({ userId, deviceId }: TestUser): object {
   }
 }
 
+/** What all devices of a user are signed with, as a client makes it. */
+function crossSigningKeys({ userId }: TestUser): Record<string, JsonObject> {
+  const make = () => {
+    const key = signingKeyFromSeed('0', randomBytes(32))
+    return { ...key, keyId: `ed25519:${encodeBase64(key.publicKey)}` }
+  }
+  const [master, selfSigning, userSigning] = [make(), make(), make()]
+  const told = (usage: string, { keyId, publicKey }: typeof master): JsonObject => ({
+    user_id: userId,
+    usage: [usage],
+    keys: { [keyId]: encodeBase64(publicKey) },
+  })
+  return {
+    master_key: told('master', master),
+    self_signing_key: signJson(told('self_signing', selfSigning), userId, master),
+    user_signing_key: signJson(told('user_signing', userSigning), userId, master),
+  }
+}
+
 const query = (user: TestUser, of: TestUser): Promise<any> =>
   user.ok('POST', `${v3}/keys/query`, { device_keys: { [of.userId]: [] } })
 
@@ -145,6 +164,31 @@ export const ephemerals: readonly Scenario[] = [
         (await bob.sync({ since })).device_lists?.changed?.includes(alice.userId),
       )
       await soon('the keys are seen', async () => (await devicesOf(bob, alice))[alice.deviceId])
+    },
+  },
+  {
+    name: 'cross-signing keys, but for those that are for their user alone',
+    async play(stage) {
+      await stage.shared()
+      for (const [one, other] of [
+        [stage.alice, stage.bob],
+        [stage.bob, stage.alice],
+      ] as const) {
+        await query(other, one)
+        const since = await other.syncToken()
+        const keys = crossSigningKeys(one)
+        await one.ok('POST', `${v3}/keys/device_signing/upload`, keys)
+        const keysOf = (told: any) => Object.keys(told?.[one.userId]?.keys ?? {})
+        const master = Object.keys(keys['master_key']!['keys'] as JsonObject)
+        await soon('the change is told', async () =>
+          (await other.sync({ since })).device_lists?.changed?.includes(one.userId),
+        )
+        const seen = async () => keysOf((await query(other, one)).master_keys)[0] === master[0]
+        await soon('the master key is seen', seen)
+        const { self_signing_keys, user_signing_keys } = await query(other, one)
+        same('self-signing', keysOf(self_signing_keys), Object.keys(keys['self_signing_key']!['keys'] as JsonObject))
+        same('user-signing', keysOf(user_signing_keys), [])
+      }
     },
   },
   {

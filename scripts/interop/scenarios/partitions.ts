@@ -186,18 +186,21 @@ export const partitions: readonly Scenario[] = [
       const roomId = await stage.shared()
       const [anna, ben] = await Promise.all([stage.home.user(), stage.away.user()])
       await stage.letIn(ben, roomId)
+      let lastWords: readonly string[] = []
       await stage.apart(
         roomId,
         async () => {
           await bob.say(roomId, 'I go')
           for (const user of [bob, ben]) await leave(user, roomId)
+          lastWords = (await stage.away.room(roomId)).extremities
           await anna.join(roomId)
           await moderate(alice, roomId, 'ban', ben)
           await change(alice, roomId, { kick: 75 }, { [anna.userId]: 75 })
           await setState(anna, roomId, 'm.room.topic', { topic: 'without you' })
         },
         async () => {
-          await joinVia(bob, roomId, stage.home.name)
+          // It is told at once that home is away, for as long as its server leaves home alone.
+          await soon('bob comes back', () => joinVia(bob, roomId, stage.home.name).catch(() => undefined))
           await sees(bob, roomId, anna, 'join')
         },
       )
@@ -206,6 +209,12 @@ export const partitions: readonly Scenario[] = [
         () => same('a join of who is banned', true, false),
         () => undefined,
       )
+      // They are no part of the room that bob came back to, and so alice's server alone names them in its next event.
+      await soon('the leaves are heard of', async () => {
+        const held = new Set((await stage.home.room(roomId)).events.map(({ event_id }) => event_id))
+        return lastWords.every((eventId) => held.has(eventId))
+      })
+      await stage.meetAgain(roomId)
     },
   },
   {
