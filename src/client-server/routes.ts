@@ -1,6 +1,7 @@
 import type { Endpoint } from '../http/endpoint.js'
 import { changePassword } from './account-management/change-password.js'
 import { checkUsernameAvailability } from './account-management/check-username-availability.js'
+import { getAccount3Pids } from './account-management/get-account-3pids.js'
 import { register } from './account-management/register.js'
 import { registrationTokenValidity } from './account-management/registration-token-validity.js'
 import { getCapabilities } from './capabilities/get-capabilities.js'
@@ -90,6 +91,7 @@ export const routes: readonly Endpoint<Services>[] = [
   checkUsernameAvailability,
   registrationTokenValidity,
   changePassword,
+  getAccount3Pids,
   // Capabilities
   getCapabilities,
   // Device management

@@ -32,6 +32,12 @@ describe('what a client asks first', () => {
     expect(await client.get('/_matrix/client/v3/capabilities')).toMatchObject({ status: 401 })
   })
 
+  it('is that accounts have no addresses', async () => {
+    const path = '/_matrix/client/v3/account/3pid'
+    expect((await (await user('bob')).client.get(path)).body).toEqual({ threepids: [] })
+    expect(await client.get(path)).toMatchObject({ status: 401 })
+  })
+
   it('is whether it is well', async () => {
     expect(await client.get('/health')).toMatchObject({ status: 200, body: { status: 'ok' } })
   })

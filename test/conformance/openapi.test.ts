@@ -6,7 +6,7 @@ import { insertRegistrationToken } from '../../src/store/registration-tokens.js'
 import { startTestHomeserver } from '../support/homeserver.js'
 import { ScriptedRemote } from '../support/scripted-remote.js'
 import type { TestUser } from '../support/test-user.js'
-import { Conformance, operationOf } from './conformance.js'
+import { Conformance } from './conformance.js'
 import { additions, authExceptions, exceptions, ours } from './exceptions.js'
 import { deviceKeys, oneTimeKey } from './keys.js'
 import { inRoom, ofUser, password, Recording, v3 } from './recording.js'
@@ -21,7 +21,8 @@ const folder = specificationFolder()
 if (folder === undefined) console.warn('No check against the specification: SPEC_OPENAPI names no folder that holds it')
 const inCase = folder === undefined ? describe.skip : describe
 
-const specification = folder === undefined ? undefined! : new Specification(folder, additions)
+const specification = folder === undefined ? undefined! : new Specification(folder, 'client-server', additions)
+const conformance = new Conformance(specification, exceptions, routes)
 const declared = routes.filter(({ operationId }) => !ours.includes(operationId))
 
 inCase('the endpoints', () => {
@@ -48,8 +49,8 @@ function conforms(name: string, scenario: (recording: Recording) => Promise<void
     const recording = new Recording((await server).baseUrl)
     await scenario(recording)
     const answered = recording.exchanges.filter(({ answer }) => answer.status === 200)
-    answered.forEach((exchange) => exercised.add(operationOf(exchange)))
-    expect(new Conformance(specification, exceptions).faultsOf(recording.exchanges)).toEqual([])
+    answered.forEach((exchange) => exercised.add(conformance.operationOf(exchange)))
+    expect(conformance.faultsOf(recording.exchanges)).toEqual([])
   })
 }
 
@@ -80,7 +81,7 @@ async function meet(recording: Recording): Promise<{ alice: TestUser; bob: TestU
 
 inCase('the check', () => {
   const answered = (path: string, status: number, body: object, type = 'application/json') =>
-    new Conformance(specification, exceptions).faultsOf([
+    conformance.faultsOf([
       { method: 'GET', path: v3 + path, answer: { status, body, headers: new Headers({ 'content-type': type }) } },
     ])
   const create = { type: 'm.room.create', state_key: '', content: { room_version: 12, owner: '@alice:hearth.test' } }
@@ -146,6 +147,7 @@ inCase('the answers about the server', () => {
     const alice = await recording.user('alice')
     await alice.get(`${v3}/capabilities`)
     await alice.get(`${v3}/voip/turnServer`)
+    await alice.get(`${v3}/account/3pid`)
     await alice.get(`${v3}/thirdparty/protocols`)
     await alice.get(`${v3}/account/whoami`)
     await alice.get('/_matrix/client/versions')
