@@ -69,8 +69,9 @@ export async function candidates(
   return found
 }
 
-/** Events looked at first of those that stand on one. */
+/** Events looked at first of those that stand on one, at least, and of those that stand on all together. */
 const FEW = 16
+const FEW_OF_ALL = 512
 
 /**
  * Those of the candidates that the auth chain of an unconflicted entry holds. `some` are such entries, looked at first: what
@@ -91,7 +92,7 @@ export async function reachedFrom(
   for (const entry of some) addChains(above, graph.get(entry).authEvents, reached)
   let front = [...found].filter((candidate) => !reached.has(candidate))
   // Nearly always one of the first few is an entry: join rules, say, on which thousands of members stand.
-  let limit = FEW
+  let limit = fewOf(front)
   while (front.length > 0) {
     const { byParent, cut } = await budget.waitFor(graph.children(front, limit))
     const children = [...byParent.values()].flat()
@@ -109,11 +110,13 @@ export async function reachedFrom(
         open.add(event)
       }
     }
-    limit = cut.size > 0 ? limit * 8 : FEW
     front = [...open]
+    limit = cut.size > 0 ? limit * 8 : fewOf(front)
   }
   return reached
 }
+
+const fewOf = ({ length }: readonly EventNumber[]): number => Math.max(FEW, Math.floor(FEW_OF_ALL / length))
 
 function addChains(
   above: ReadonlyMap<EventNumber, readonly EventNumber[]>,

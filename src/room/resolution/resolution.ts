@@ -64,6 +64,8 @@ export class Resolution {
     const perState = states.map((_, i) => [...conflicts.values()].flatMap((values) => values[i] ?? []))
     const conflicted = new Set(perState.flat())
     budget.spend(conflicted.size)
+    // They are read in any case, and bring their auth edges along.
+    await this.load(conflicted)
     const authDifference =
       rules.stateResolution === 'v1' ? new Set<EventNumber>() : await candidates(graph, perState, budget)
     if (authDifference.size > 0) {
@@ -137,13 +139,17 @@ export class Resolution {
     full: ReadonlySet<EventNumber>,
     differing: Conflicts,
   ): Promise<Map<string, EventNumber>> {
+    const events = [...full].map((number) => this.events.get(number)!)
+    const own = new Map(events.map(({ event, stateKey }) => [stateKeyOf([event.type, event.stateKey ?? '']), stateKey]))
     const asked = keysAskedFor(
       this.rules,
-      [...full].map((number) => this.events.get(number)!.event),
+      events.map(({ event }) => event),
     )
-    const numbers = await this.budget.waitFor(this.stores.keys.find(asked))
+    const others = asked.filter((pair) => !own.has(stateKeyOf(pair)))
+    const numbers = await this.budget.waitFor(this.stores.keys.find(others))
     const interned = asked.flatMap((pair) => {
-      const key = numbers.get(stateKeyOf(pair))
+      const name = stateKeyOf(pair)
+      const key = own.get(name) ?? numbers.get(name)
       return key === undefined || this.isConflicted(differing, key) ? [] : [[stateMapKey(...pair), key] as const]
     })
     const keys = interned.map(([, key]) => key)
