@@ -32,15 +32,14 @@ export class StatesForJoiners {
 }
 
 async function stateForJoiner(rooms: Rooms, name: KnownRoom, join: StoredEvent, omitMembers: boolean): Promise<Buffer> {
-  const { stores, server } = rooms.deps
+  const { stores } = rooms.deps
   const { db } = stores
   const state = omitMembers ? await stateWithoutMembers(rooms, name, join) : await wholeState(rooms, name, join)
   const chain = new Set(await authChainOf(stores, name.room, [...state, join.number]))
   // "Any events that are returned in state may be omitted from auth_chain", when members are.
   if (omitMembers) for (const event of state) chain.delete(event)
   const answer = new JsonPieces()
-  answer.add(`{"origin":${JSON.stringify(server.name)},"event":${join.text}`)
-  answer.add(`,"members_omitted":${omitMembers}`)
+  answer.add(`{"event":${join.text},"members_omitted":${omitMembers}`)
   if (omitMembers) {
     answer.add(`,"servers_in_room":${JSON.stringify(await joinedServers(db, name.room, join.event.sender))}`)
   }

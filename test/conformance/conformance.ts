@@ -1,4 +1,4 @@
-import { routes } from '../../src/client-server/routes.js'
+import type { Endpoint } from '../../src/http/endpoint.js'
 import { Router } from '../../src/http/router.js'
 import { isObject, type Json, type JsonObject } from '../../src/protocol/json.js'
 import type { Answer } from '../support/http.js'
@@ -9,6 +9,8 @@ export interface Exchange {
   /** With the query. */
   readonly path: string
   readonly answer: Answer
+  /** Of the room whose PDUs are in the answer. */
+  readonly version?: string
 }
 
 /** A fault we answer with on purpose, because the specification's files are wrong or leave no way out. */
@@ -19,42 +21,46 @@ export interface Exception {
   readonly reason: string
 }
 
-const router = new Router(routes)
-
-/** The operation of an exchange; undefined where there is no such endpoint. */
-export function operationOf({ method, path }: Exchange): string | undefined {
-  try {
-    return router.find(method, path.split('?')[0]!).endpoint.operationId
-  } catch {
-    // A refusal: that there is no such path, or not with this method, is what some requests are about.
-    return undefined
-  }
-}
-
 /** The prose has these keys of errors, and the schemas lack them. */
 const inProse = /^\/(soft_logout|errcode|error) is not in the specification$/
 
 /** What in the answers is not as the specification says, each once, in words that name operation and place. */
 export class Conformance {
+  private readonly router: Router<never>
+
   constructor(
     private readonly specification: Specification,
     private readonly exceptions: readonly Exception[],
-  ) {}
+    routes: readonly Endpoint<never>[],
+  ) {
+    this.router = new Router(routes)
+  }
+
+  /** The operation of an exchange; undefined where there is no such endpoint. */
+  operationOf({ method, path }: Exchange): string | undefined {
+    try {
+      return this.router.find(method, path.split('?')[0]!).endpoint.operationId
+    } catch {
+      // A refusal: that there is no such path, or not with this method, is what some requests are about.
+      return undefined
+    }
+  }
 
   faultsOf(exchanges: readonly Exchange[]): string[] {
     return [...new Set(exchanges.flatMap((exchange) => this.#faultsOfOne(exchange)))]
   }
 
   #faultsOfOne(exchange: Exchange): string[] {
-    const { status, body, headers } = exchange.answer
-    const operationId = operationOf(exchange) ?? 'no endpoint'
+    const { answer, version } = exchange
+    const { status, body, headers } = answer
+    const operationId = this.operationOf(exchange) ?? 'no endpoint'
     const isExpected = (fault: string) =>
       this.exceptions.some(
         (one) => (one.operationId === 'any' || one.operationId === operationId) && one.fault.test(fault),
       )
     const isJson = headers.get('content-type') === 'application/json'
     const faults = isJson
-      ? [...this.#bodyFaults(operationId, exchange.answer), ...this.#eventFaults(body)]
+      ? [...this.#bodyFaults(operationId, answer), ...this.#eventFaults(body, version)]
       : ['is not application/json']
     return faults.filter((fault) => !isExpected(fault)).map((fault) => `${operationId} ${status}: ${fault}`)
   }
@@ -80,13 +86,21 @@ export class Conformance {
     return isExplained ? faults : [...faults, 'has no errcode, or no error to read']
   }
 
-  /** Of all events in the answer, wherever they stand in it. Redacted ones have lost what their types require. */
-  #eventFaults(value: Json): string[] {
-    if (Array.isArray(value)) return value.flatMap((item) => this.#eventFaults(item as Json))
+  /**
+   * Of all events in the answer, wherever they stand in it, and whether they are PDUs as they should be. Redacted ones
+   * have lost what their types require.
+   */
+  #eventFaults(value: Json, version: string | undefined): string[] {
+    if (Array.isArray(value)) return value.flatMap((item) => this.#eventFaults(item as Json, version))
     if (!isObject(value)) return []
     const isEvent = typeof value.type === 'string' && isObject(value.content)
     const isRedacted = isObject(value.unsigned) && Object.hasOwn(value.unsigned, 'redacted_because')
     const own = isEvent && !isRedacted ? this.specification.eventFaults(value) : []
-    return [...own, ...Object.values(value).flatMap((item) => this.#eventFaults(item as Json))]
+    const asPdu = version !== undefined && isEvent && Object.hasOwn(value, 'hashes')
+    const ofPdu = asPdu
+      ? this.specification.pduFaults(version, value).map((fault) => `PDU of type ${String(value.type)}: ${fault}`)
+      : []
+    const within = Object.values(value).flatMap((item) => this.#eventFaults(item as Json, version))
+    return [...own, ...ofPdu, ...within]
   }
 }

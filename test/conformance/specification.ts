@@ -2,16 +2,17 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js'
 import { parse } from 'yaml'
+import type { Auth } from '../../src/http/endpoint.js'
 import { undeclaredKeys } from './undeclared.js'
 
 /**
- * The client-server API as the specification's own OpenAPI 3.1 files describe it (`data/api/client-server` and
- * `data/event-schemas` of matrix-spec). They are no part of this repository: `SPEC_OPENAPI` names the folder that holds
+ * An API as the specification's own OpenAPI 3.1 files describe it (`data/api` and `data/event-schemas` of matrix-spec).
+ * They are no part of this repository: `SPEC_OPENAPI` names the folder that holds
  * `data`, otherwise it is looked for beside the repository.
  */
 export function specificationFolder(): string | undefined {
   const folder = process.env.SPEC_OPENAPI ?? path.resolve(import.meta.dirname, '../../../shared/spec/openapi')
-  return existsSync(path.join(folder, 'data/api/client-server')) ? folder : undefined
+  return existsSync(path.join(folder, 'data/api')) ? folder : undefined
 }
 
 // Files of others: every shape is possible.
@@ -25,7 +26,7 @@ export interface Operation {
   readonly method: string
   /** As ours are written: `/_matrix/client/v3/rooms/:roomId/join`. */
   readonly path: string
-  readonly auth: 'access-token' | 'optional' | 'none'
+  readonly auth: Auth
   /** By status: the schema of the JSON answered; undefined where the answer is something else, or nothing. */
   readonly responses: ReadonlyMap<number, Schema | undefined>
 }
@@ -38,20 +39,28 @@ export class Specification {
   readonly #compiled = new Map<Schema, ValidateFunction>()
   readonly #files = new Map<string, Yaml>()
   readonly #eventSchemas = new Map<string, Schema>()
+  readonly #pduSchemas = new Map<number, Schema>()
 
   /** `additions`, by operation, hold for its answer with status 200 too. */
   constructor(
     folder: string,
+    api: 'client-server' | 'server-server',
     private readonly additions: Readonly<Record<string, Schema>> = {},
   ) {
-    const apis = path.join(folder, 'data/api/client-server')
+    const apis = path.join(folder, 'data/api', api)
+    const errors = path.join(folder, 'data/api/client-server/definitions/errors')
     const operations = namesIn(apis).flatMap((name) => this.#operationsIn(path.join(apis, name)))
     this.operations = new Map(operations.map((operation) => [operation.operationId, operation]))
-    this.error = this.#schemaFile(path.join(apis, 'definitions/errors/error.yaml'))
-    this.rateLimited = this.#schemaFile(path.join(apis, 'definitions/errors/rate_limited.yaml'))
+    this.error = this.#schemaFile(path.join(errors, 'error.yaml'))
+    this.rateLimited = this.#schemaFile(path.join(errors, 'rate_limited.yaml'))
     const events = path.join(folder, 'data/event-schemas/schema')
     for (const name of namesIn(events)) {
       this.#eventSchemas.set(name.replace(/\.yaml$/, ''), this.#schemaFile(path.join(events, name)))
+    }
+    const pdus = path.join(folder, 'data/api/server-server/definitions')
+    for (const name of namesIn(pdus)) {
+      const [, since] = /^pdu_v(\d+)\.yaml$/.exec(name) ?? []
+      if (since !== undefined) this.#pduSchemas.set(Number(since), this.#schemaFile(path.join(pdus, name)))
     }
   }
 
@@ -74,6 +83,12 @@ export class Specification {
     const envelope = { event_id: '$', room_id: '!', sender: '@', origin_server_ts: 0 }
     const undeclared = undeclaredKeys(schema, { content: event.content }).map(notNamed)
     return [...this.#broken(schema, { ...envelope, ...event }), ...undeclared].map((fault) => `${event.type}: ${fault}`)
+  }
+
+  /** Of a PDU of a room of this version: each schema holds from its own version on until the next. */
+  pduFaults(version: string, pdu: unknown): string[] {
+    const since = Math.max(...[...this.#pduSchemas.keys()].filter((one) => one <= Number(version)))
+    return this.faults(this.#pduSchemas.get(since)!, pdu)
   }
 
   #eventSchema({ type, content }: Readonly<Record<string, Yaml>>): Schema | undefined {
@@ -145,7 +160,8 @@ const leftOut = new Set(['example', 'examples', '$schema'])
 
 const namesIn = (folder: string): string[] => readdirSync(folder).filter((name) => name.endsWith('.yaml'))
 
-function authOf(security: readonly object[] = []): Operation['auth'] {
+function authOf(security: readonly object[] = []): Auth {
   if (security.length === 0) return 'none'
+  if (security.some((scheme) => Object.hasOwn(scheme, 'signedRequest'))) return 'signed-request'
   return security.some((scheme) => Object.keys(scheme).length === 0) ? 'optional' : 'access-token'
 }
