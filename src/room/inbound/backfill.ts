@@ -16,13 +16,13 @@ import type { KnownRoom } from '../known-room.js'
 import { Budget, type BudgetLimits } from './asking.js'
 import { holdAuthEvents } from './auth-events.js'
 import { Fetching } from './fetching.js'
-import { statesBefore } from './fill-gap.js'
+import { receiveChain, statesBefore, type StateAfter } from './fill-gap.js'
 import { inOrder } from './in-order.js'
 import type { InboundDeps } from './inbound-deps.js'
 import { NotNow } from './not-now.js'
 import type { RoomTime } from './peers.js'
 import type { Pdu } from './read-pdu.js'
-import { receive } from './receive-pdu.js'
+import type { Checked } from './receive-pdu.js'
 
 /** Of one request, whatever the reader wants. */
 const MOST_EVENTS = 100
@@ -110,16 +110,22 @@ export class PeerBackfill implements Backfill {
     history: readonly Pdu[],
     end: { readonly anchor: Position; readonly minor: number },
   ): Promise<void> {
-    for (const [i, pdu] of history.entries()) {
-      const place = { anchor: end.anchor, minor: end.minor - (history.length - i) }
-      try {
-        const stateAfter = await statesBefore(fetching, pdu)
-        const ofOtherRooms = fetching.otherRooms.among(pdu.event)
-        await receive(this.deps, fetching.name, { pdu, how: { kind: 'history', place, stateAfter, ofOtherRooms } })
-      } catch (cause) {
-        if (!(cause instanceof NotNow) || cause.kind !== 'peers') throw cause
-      }
+    const places = new Map(history.map((pdu, i) => [pdu, end.minor - (history.length - i)]))
+    const checkedOf = (pdu: Pdu, stateAfter: StateAfter): Checked => {
+      const place = { anchor: end.anchor, minor: places.get(pdu)! }
+      const ofOtherRooms = fetching.otherRooms.among(pdu.event)
+      return { pdu, how: { kind: 'history', place, stateAfter, ofOtherRooms } }
     }
+    await receiveChain(fetching, history, checkedOf, statesToldBefore)
+  }
+}
+
+async function statesToldBefore(fetching: Fetching, pdu: Pdu): Promise<StateAfter | undefined> {
+  try {
+    return await statesBefore(fetching, pdu)
+  } catch (cause) {
+    if (cause instanceof NotNow && cause.kind === 'peers') return undefined
+    throw cause
   }
 }
 

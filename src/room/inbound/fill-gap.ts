@@ -12,7 +12,7 @@ import { inOrder } from './in-order.js'
 import { stateAfterEvent } from './missing-state.js'
 import { NotNow } from './not-now.js'
 import type { Pdu } from './read-pdu.js'
-import { checkPolicy, receive } from './receive-pdu.js'
+import { checkPolicy, receiveAll, type Checked } from './receive-pdu.js'
 
 /** Of one answer, and how many answers make a gap that is small. */
 const LIMIT = 50
@@ -20,7 +20,12 @@ const ROUNDS = 4
 /** As many as an event may name. Each may cost a whole state. */
 const MOST_STATES = 20
 
+/** So many events go to the room's lane together. */
+const TOGETHER = 100
+
 export type StateAfter = ReadonlyMap<string, readonly EventNumber[]>
+
+const nothing: StateAfter = new Map()
 
 /** What `rooms.receive` needs to take the PDU: what is missing before it is held, or its state given. @throws NotNow */
 export async function fillGap(fetching: Fetching, pdu: Pdu): Promise<StateAfter> {
@@ -98,14 +103,47 @@ async function receiveBetween(fetching: Fetching, between: ReadonlyMap<string, P
   )
   if (cyclic.length > 0) deps.counters.countDropped('cycle')
   await holdAuthEvents(fetching, ordered)
-  for (const pdu of ordered) {
-    const stateAfter = await statesBefore(fetching, pdu)
+  await receiveChain(fetching, ordered, async (pdu, stateAfter) => {
     const checked = await checkPolicy(deps, name, pdu)
     const { budget, otherRooms } = fetching
     const ofOtherRooms = otherRooms.among(pdu.event)
     const how = { kind: 'live', stateAfter, policy: checked.policy, attempts: budget.attempts, ofOtherRooms } as const
-    await receive(deps, name, { pdu: checked.pdu, how })
+    return { pdu: checked.pdu, how }
+  })
+}
+
+/**
+ * Takes in events that stand on each other, parents first, many in a commit. Where an event stands on one that is neither
+ * held nor among them, what goes before it is stored, and a peer is asked for the state. `stateBefore` says undefined of
+ * an event that is to be left out.
+ */
+export async function receiveChain(
+  fetching: Fetching,
+  ordered: readonly Pdu[],
+  checkedOf: (pdu: Pdu, stateAfter: StateAfter) => Promise<Checked> | Checked,
+  stateBefore: (fetching: Fetching, pdu: Pdu) => Promise<StateAfter | undefined> = statesBefore,
+): Promise<void> {
+  const { deps, name, budget } = fetching
+  const unknown = new Set(
+    await withoutState(
+      fetching,
+      ordered.map(({ event }) => event),
+    ),
+  )
+  const ready: Checked[] = []
+  const handOver = async () => {
+    budget.checkTime()
+    const failure = (await receiveAll(deps, name, ready.splice(0))).find(({ status }) => status === 'rejected')
+    if (failure?.status === 'rejected') throw failure.reason
   }
+  for (const pdu of ordered) {
+    const isAfterGap = pdu.event.prevEvents.some((eventId) => unknown.has(eventId))
+    if (ready.length > 0 && (isAfterGap || ready.length === TOGETHER)) await handOver()
+    const stateAfter = isAfterGap ? await stateBefore(fetching, pdu) : nothing
+    if (stateAfter === undefined) unknown.add(pdu.event.eventId)
+    else ready.push(await checkedOf(pdu, stateAfter))
+  }
+  if (ready.length > 0) await handOver()
 }
 
 /** While members of the room are to come: whether the state before the event is that before our join. */
