@@ -1,5 +1,5 @@
 /** Joins of rooms whose members are still to come, held up so that users act meanwhile. */
-import { roomVersionNames, rulesOf } from '../../../src/protocol/room-versions.js'
+import { rulesOf } from '../../../src/protocol/room-versions.js'
 import type { TestUser } from '../../../test/support/test-user.js'
 import {
   bodies,
@@ -15,6 +15,7 @@ import {
   setState,
   soon,
   stateContent,
+  v3,
 } from '../actions.js'
 import type { Scenario, Stage } from '../scenario.js'
 import type { Server } from '../server.js'
@@ -218,7 +219,10 @@ export const partialJoins: readonly Scenario[] = [
       const { roomId } = await withoutMembers(stage)
       await bob.say(roomId, 'nobody hears this in time')
       await moderate(alice, roomId, 'ban', bob)
-      await inSync(bob, 'leave', roomId)
+      await soon('bob is out', async () => {
+        const { joined_rooms } = await bob.ok('GET', `${v3}/joined_rooms`)
+        return !joined_rooms.includes(roomId)
+      })
       await home.link.mend()
       await moderate(alice, roomId, 'unban', bob)
       await stage.letIn(bob, roomId)
@@ -227,6 +231,7 @@ export const partialJoins: readonly Scenario[] = [
   },
   {
     name: 'members come late, and who came leaves before they do, and comes again',
+    leftOut: { hearthIs: 'home', because: 'with Synapse a leave waits for the members' },
     async play(stage) {
       const { alice, bob, home } = stage
       const { roomId } = await withoutMembers(stage)
@@ -238,5 +243,5 @@ export const partialJoins: readonly Scenario[] = [
       await stage.meetAgain(roomId)
     },
   },
-  ...roomVersionNames.map(inVersion),
+  ...['1', '2', '6', '10', '11'].map(inVersion),
 ]
