@@ -45,6 +45,7 @@ export interface RoomEngineOptions {
   readonly now?: () => number
   readonly patience?: number
   readonly pollInterval?: number
+  readonly isAlone?: boolean
   /** Random by default. */
   readonly opaqueId?: OwnServer['opaqueId']
 }
@@ -56,7 +57,7 @@ const movesHead = (fact: Fact): fact is EventFact | StateChangeFact =>
 const randomId = (): string => encodeBase64Url(randomBytes(18))
 
 export async function openRooms(options: RoomEngineOptions): Promise<RoomEngine> {
-  const { db, connect, logger, server, patience, pollInterval } = options
+  const { db, connect, logger, server, patience, pollInterval, isAlone } = options
   const stores = createStores(db, options)
   const { log, writer, processName, catchUp, close } = await openLog({
     serverName: server.name,
@@ -66,6 +67,7 @@ export async function openRooms(options: RoomEngineOptions): Promise<RoomEngine>
     logger,
     patience,
     pollInterval,
+    isAlone,
   })
   const resolutions = new Resolutions(stores)
   const signatures = new OwnSignatures(server.key)

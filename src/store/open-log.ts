@@ -36,6 +36,8 @@ export interface LogOptions {
   readonly patience?: number
   /** How often the log is looked at without a notification, in ms. */
   readonly pollInterval?: number
+  /** Who knows that no other process is on this database spares the first polls their notifications. */
+  readonly isAlone?: boolean
 }
 
 const channel = 'hearth_log'
@@ -122,13 +124,15 @@ class Ear {
     private readonly options: LogOptions,
     private readonly writer: LogWriter,
     private readonly processName: string,
-  ) {}
+  ) {
+    this.isAlone = options.isAlone ?? false
+  }
 
   /**
    * Whether no other process listens on this database: then nobody has to be notified. Looked at with every poll, and
    * not believed once another has been heard, as it is when it begins.
    */
-  isAlone = false
+  isAlone: boolean
 
   async listen(): Promise<void> {
     const client = this.options.connect()

@@ -21,6 +21,7 @@ const identityKey = randomBytes(32)
 export interface TestRoomsOptions {
   readonly cacheMb?: number
   readonly pollInterval?: number
+  readonly isAlone?: boolean
   /** Another server than `testServer`: it wants a database of its own. */
   readonly server?: { readonly name: string; readonly key: SigningKey }
   readonly opaqueId?: RoomEngineOptions['opaqueId']
@@ -40,6 +41,7 @@ export function testRooms(
     logger: silentLogger,
     patience: 2_000,
     pollInterval: options.pollInterval ?? 60_000,
+    isAlone: options.isAlone,
     opaqueId: options.opaqueId,
   })
 }

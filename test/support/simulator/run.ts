@@ -21,7 +21,8 @@ export async function openServers(count: number): Promise<SimulatedServers> {
   const opened = await Promise.all(
     Array.from({ length: count }, async (_, index) => {
       const database = await makeDatabase()
-      const engine = await testRooms(database, { server: labServer(`s${index}.example`), opaqueId: idOfContent })
+      const server = labServer(`s${index}.example`)
+      const engine = await testRooms(database, { server, opaqueId: idOfContent, isAlone: true })
       return { database, engine }
     }),
   )

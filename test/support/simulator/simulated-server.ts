@@ -70,30 +70,30 @@ export class SimulatedServer {
     }
   }
 
-  /** Takes an event all of whose parents are here. */
-  async receive(wire: WireEvent): Promise<void> {
-    if (this.has(wire.event.eventId)) return
-    await this.engine.rooms.receive(this.room, { event: wire.event, text: wire.text, kind: 'live' })
-    this.note(wire)
-  }
-
-  /** As `receive`, after all of its ancestors that are not here. */
-  async receiveWithAncestors(wire: WireEvent): Promise<void> {
-    for (const ancestor of this.missing(wire)) await this.receive(ancestor)
+  /** Takes events in this order, each after all of its ancestors that are not here, together, as inbound does. */
+  async receive(...wires: readonly WireEvent[]): Promise<void> {
+    const found = new Map<string, WireEvent>()
+    for (const wire of wires) this.missing(wire, found)
+    const taken = [...found.values()]
+    const arrivals = taken.map(({ event, text }) => ({ event, text, kind: 'live' as const }))
+    const results = arrivals.length === 0 ? [] : await this.engine.rooms.receiveAll(this.room, arrivals)
+    for (const [index, result] of results.entries()) {
+      if (result.status === 'rejected') throw result.reason
+      this.note(taken[index]!)
+    }
   }
 
   isReadyFor({ event }: WireEvent): boolean {
     return [...event.prevEvents, ...event.authEvents].every((eventId) => this.has(eventId))
   }
 
-  /** The event and those of its ancestors that are not here, parents first. */
-  missing(wire: WireEvent, found = new Map<string, WireEvent>()): WireEvent[] {
-    if (this.has(wire.event.eventId) || found.has(wire.event.eventId)) return [...found.values()]
+  /** Adds the event and those of its ancestors that are not here, parents first. */
+  private missing(wire: WireEvent, found: Map<string, WireEvent>): void {
+    if (this.has(wire.event.eventId) || found.has(wire.event.eventId)) return
     for (const eventId of [...wire.event.prevEvents, ...wire.event.authEvents]) {
       this.missing(this.pool.get(eventId)!, found)
     }
     found.set(wire.event.eventId, wire)
-    return [...found.values()]
   }
 
   /** Ids of the forward extremities, as committed. */

@@ -153,7 +153,7 @@ class Simulation {
   private async bring(server: SimulatedServer, [create, ...others]: readonly WireEvent[]): Promise<void> {
     const { rooms } = server.engine
     server.enter(await rooms.adopt({ ...create!, kind: 'live' }, this.options.version), [create!])
-    for (const wire of others) await server.receive(wire)
+    await server.receive(...others)
   }
 
   private async joinAtFirst(server: SimulatedServer, user: string): Promise<void> {
@@ -169,7 +169,7 @@ class Simulation {
   /** To everybody, at once, with what they lack. */
   private async spread(from: SimulatedServer | undefined, wire: WireEvent): Promise<void> {
     const others = this.servers.filter((server) => server !== from)
-    await Promise.all(others.map((server) => server.receiveWithAncestors(wire)))
+    await Promise.all(others.map((server) => server.receive(wire)))
   }
 
   async live(): Promise<void> {
@@ -240,12 +240,12 @@ class Simulation {
     if (patience > 0 && !server.has(wire.event.eventId) && !server.isReadyFor(wire)) {
       return this.agenda.plan(delay(this.random), { ...arrival, patience: patience - 1 })
     }
-    await server.receiveWithAncestors(wire)
+    await server.receive(wire)
   }
 
   async settle(): Promise<void> {
     for (const server of this.servers) {
-      for (const wire of this.random.shuffled([...this.pool.values()])) await server.receiveWithAncestors(wire)
+      await server.receive(...this.random.shuffled([...this.pool.values()]))
     }
     for (let round = 0; round < mergingRounds && !(await this.isMerged()); round++) {
       this.torn = false
