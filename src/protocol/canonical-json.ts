@@ -44,13 +44,25 @@ export function canonicalMembers(object: JsonObject, numbers: CanonicalNumbers =
 
 /** These members, in canonical order, with one more. Its key must not be among them. */
 export function insertMember(members: readonly CanonicalMember[], member: CanonicalMember): CanonicalMember[] {
-  const at = members.findIndex(({ key }) => compareCodePoints(key, member.key) > 0)
-  return members.toSpliced(at === -1 ? members.length : at, 0, member)
+  return members.toSpliced(placeOf(member.key, members), 0, member)
+}
+
+function placeOf(key: string, members: readonly CanonicalMember[]): number {
+  const at = members.findIndex((member) => compareCodePoints(member.key, key) > 0)
+  return at === -1 ? members.length : at
 }
 
 /** The canonical text of the object that has these members, which are in canonical order. */
 export const joinMembers = (members: readonly CanonicalMember[]): string =>
   `{${members.map(({ text }) => text).join(',')}}`
+
+/** The same without a member that is still to come: what will stand before and after it. Its key must not be among them. */
+export function joinMembersAround(key: string, members: readonly CanonicalMember[]): [before: string, after: string] {
+  const at = placeOf(key, members)
+  const before = members.slice(0, at).map(({ text }) => `${text},`)
+  const after = members.slice(at).map(({ text }) => `,${text}`)
+  return [`{${before.join('')}`, `${after.join('')}}`]
+}
 
 /** The order of canonical JSON. `<` on strings compares UTF-16 units and puts U+1F600 before U+FF61. */
 export function compareCodePoints(a: string, b: string): number {

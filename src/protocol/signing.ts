@@ -15,6 +15,7 @@ import {
   canonicalMembers,
   insertMember,
   joinMembers,
+  joinMembersAround,
   type CanonicalMember,
 } from './canonical-json.js'
 import { eventIdOfHash } from './event-id.js'
@@ -110,8 +111,8 @@ export interface HashedEvent {
   /** What is to be signed: the canonical JSON of the redacted event. */
   readonly essential: Uint8Array
   readonly pdu: JsonObject
-  /** Of the event, `hashes` included. */
-  readonly members: CanonicalMember[]
+  /** The canonical JSON of the event, `hashes` included, without the member `signatures`: what stands before and after it. */
+  readonly textAround: readonly [before: string, after: string]
 }
 
 /** `text` is the canonical JSON of the whole event. */
@@ -131,15 +132,17 @@ export function hashEvent(rules: RoomVersionRules, pdu: JsonObject): HashedEvent
   const hashed = insertMember(members, memberOf('hashes', canonicalJson(hashes)))
 
   const essential = Buffer.from(joinMembers(essentialMembers(rules, pdu, hashed)))
-  return { eventId: ownEventId(rules, pdu, essential), essential, pdu: { ...pdu, hashes }, members: hashed }
+  const textAround = joinMembersAround('signatures', hashed)
+  return { eventId: ownEventId(rules, pdu, essential), essential, pdu: { ...pdu, hashes }, textAround }
 }
 
 /** The event with a signature of its `essential` bytes. */
 export function signedBy(hashed: HashedEvent, serverName: string, keyId: string, signature: Uint8Array): SignedEvent {
   const signatures = { [serverName]: { [keyId]: encodeBase64(signature) } }
+  const [before, after] = hashed.textAround
   return {
     pdu: { ...hashed.pdu, signatures },
-    text: joinMembers(insertMember(hashed.members, memberOf('signatures', canonicalJson(signatures)))),
+    text: `${before}"signatures":${canonicalJson(signatures)}${after}`,
   }
 }
 

@@ -8,6 +8,7 @@ import {
   compareCodePoints,
   insertMember,
   joinMembers,
+  joinMembersAround,
 } from '../../src/protocol/canonical-json.js'
 import type { Json, JsonObject } from '../../src/protocol/json.js'
 import { MAX_EVENT_JSON_DEPTH, parseJson } from '../../src/protocol/strict-json.js'
@@ -100,7 +101,10 @@ describe('canonicalJson', () => {
 
       const others = members.filter((member) => member.key !== added)
       const [member] = canonicalMembers({ [added]: value })
-      expect(joinMembers(insertMember(others, member!))).toBe(canonicalJson({ ...object, [added]: value }))
+      const whole = canonicalJson({ ...object, [added]: value })
+      expect(joinMembers(insertMember(others, member!))).toBe(whole)
+      const [before, after] = joinMembersAround(added, others)
+      expect(`${before}${member!.text}${after}`).toBe(whole)
     })
     fc.assert(run, { seed: 6, numRuns: 500 })
   })
