@@ -14,6 +14,7 @@ import { requestOpenIdToken } from './openid/request-open-id-token.js'
 import { home } from './pages/home.js'
 import { getSetup, postSetup } from './pages/setup.js'
 import { getPresence, setPresence } from './presence/presence-status.js'
+import { getPushers } from './push-notifications/get-pushers.js'
 import {
   getPushRule,
   getPushRuleActions,
@@ -115,6 +116,7 @@ export const routes: readonly Endpoint<Services>[] = [
   searchUserDirectory,
   requestOpenIdToken,
   // Push notifications
+  getPushers,
   getPushRules,
   getPushRulesGlobal,
   getPushRule,

@@ -225,6 +225,7 @@ describe('what clients ask when they start', () => {
     const alice = await homeserver.user()
     expect(await alice.ok('GET', `${base}/voip/turnServer`)).toEqual({})
     expect(await alice.ok('GET', `${base}/thirdparty/protocols`)).toEqual({})
+    expect(await alice.ok('GET', `${base}/pushers`)).toEqual({ pushers: [] })
     const rules = await alice.ok('GET', `${base}/pushrules/`)
     expect(Object.keys(rules.global)).toEqual(['override', 'content', 'room', 'sender', 'underride'])
     expect(await alice.ok('GET', `${base}/pushrules`)).toEqual(rules)

@@ -148,6 +148,7 @@ inCase('the answers about the server', () => {
     await alice.get(`${v3}/capabilities`)
     await alice.get(`${v3}/voip/turnServer`)
     await alice.get(`${v3}/account/3pid`)
+    await alice.get(`${v3}/pushers`)
     await alice.get(`${v3}/thirdparty/protocols`)
     await alice.get(`${v3}/account/whoami`)
     await alice.get('/_matrix/client/versions')
