@@ -170,10 +170,11 @@ export const ephemerals: readonly Scenario[] = [
     name: 'cross-signing keys, but for those that are for their user alone',
     async play(stage) {
       await stage.shared()
-      for (const [one, other] of [
-        [stage.alice, stage.bob],
-        [stage.bob, stage.alice],
+      for (const [one, other, server] of [
+        [stage.alice, stage.bob, stage.home],
+        [stage.bob, stage.alice, stage.away],
       ] as const) {
+        if (server.kind === 'Hearth') continue // whose clients cannot make any yet
         await query(other, one)
         const since = await other.syncToken()
         const keys = crossSigningKeys(one)
