@@ -243,6 +243,8 @@ describe('the summary of a room', () => {
     expect(body).toMatchObject(expected)
     expect(body).not.toHaveProperty('membership')
     expect(body).not.toHaveProperty('children_state')
+    const asElementAsks = `/_matrix/client/unstable/im.nheko.summary/summary/${encodeURIComponent(room)}`
+    expect(await bob.ok('GET', asElementAsks)).toMatchObject({ ...expected, membership: 'leave' })
   })
 
   it('is not told of rooms that are closed to the asker', async () => {

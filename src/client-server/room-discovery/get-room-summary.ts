@@ -18,6 +18,8 @@ export const getRoomSummary = endpoint({
   operationId: 'getRoomSummary',
   method: 'get',
   path: '/_matrix/client/v1/room_summary/:roomIdOrAlias',
+  // The only one that matrix-js-sdk asks.
+  aliases: ['/_matrix/client/unstable/im.nheko.summary/summary/:roomIdOrAlias'],
   auth: 'optional',
   rateLimit: 'remote-query',
   params: Type.Object({ roomIdOrAlias }),
