@@ -55,6 +55,8 @@ export interface Destination {
   readonly name: string
   /** Since the last success. */
   readonly failures: number
+  /** It has never answered a transaction. Absent: nobody has looked. */
+  readonly isStranger?: boolean
 }
 
 export interface TakenDestination extends Destination {
@@ -420,7 +422,7 @@ export async function dueDestinations(db: Db, nowTs: number, limit: number): Pro
     )`
   const { rows } = await sql<Destination>`
     with recursive ${distinct('destination_room', 'in_rooms')}, ${distinct('federation_outbox', 'in_outbox')}, ${clock}
-    select waiting.destination as name, coalesce(failures, 0) as failures
+    select waiting.destination as name, coalesce(failures, 0) as failures, last_success_ts is null as "isStranger"
     from (
       select destination from in_rooms union select destination from in_outbox
       union select destination from destination_transaction
@@ -439,7 +441,7 @@ export async function dueDestinations(db: Db, nowTs: number, limit: number): Pro
  */
 export async function destinationsOfRooms(db: Db, rooms: readonly RoomNumber[], nowTs: number): Promise<Destination[]> {
   const { rows } = await sql<Destination>`
-    select marked.destination as name, coalesce(failures, 0) as failures
+    select marked.destination as name, coalesce(failures, 0) as failures, last_success_ts is null as "isStranger"
     from (select distinct destination from destination_room where room = any(${[...rooms]}::int[])) marked
     left join destination using (destination)
     where coalesce(retry_ts, 0) <= ${nowTs}

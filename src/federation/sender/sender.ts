@@ -1,7 +1,8 @@
 /**
  * To whom something is sent when (what is sent: send-next.ts). Destinations with something to send take turns, so many at
  * once; those whose last request failed have a part of the places. Who has been asked and does not answer in a moment
- * gives its place back, and is waited for beside the others. So a thousand dead servers keep nobody waiting.
+ * gives its place back, and is waited for beside the others. Who has never answered begins when those are through who have.
+ * So a thousand dead servers keep nobody waiting.
  *
  * A destination is woken when an event that is for it was committed here, when an EDU for it was made here, when its
  * server was heard after a failure, and by `poll`, which finds what other processes left behind and whose time has come.
@@ -44,6 +45,8 @@ export interface SenderConfig {
   readonly failingAtOnce: number
   /** In ms. */
   readonly moment: number
+  /** How long destinations that have never answered let those go first that have, in ms. */
+  readonly headStart: number
   /** Destinations in all. Each is a connection, with what is sent in memory. */
   readonly most: number
   /** How long a destination is a process's own without a sign of life, in ms. Longer than a request may take. */
@@ -56,6 +59,7 @@ export const senderConfig: SenderConfig = {
   atOnce: 64,
   failingAtOnce: 16,
   moment: 200,
+  headStart: 1_000,
   most: 1_024,
   lease: 120_000,
   turn: 20,
@@ -69,8 +73,14 @@ const NOT_FREE = 2_000
 /** Servers that send much say with every request that they are there, in ms. */
 const HEARD_LASTS = 10_000
 
+interface Waiting extends Destination {
+  /** As `performance.now()`. */
+  readonly since: number
+}
+
 interface Place {
   readonly isFailing: boolean
+  readonly isStranger: boolean
   isWoken: boolean
   /** It was asked, and has not answered in a moment. */
   isSilent: boolean
@@ -83,7 +93,9 @@ export class FederationSender {
   private readonly config: SenderConfig
   private readonly closing = new AbortController()
   /** In the order in which their turns come. */
-  private readonly waiting = new Map<string, Destination>()
+  private readonly waiting = new Map<string, Waiting>()
+  /** Ends the head start of destinations that strangers wait for. */
+  private headStart: NodeJS.Timeout | undefined
   private readonly working = new Map<string, Place>()
   /** Until when destinations are not asked for in the database, as far as is known here. */
   private readonly resting = new LRUCache<string, number>({ max: 50_000 })
@@ -149,6 +161,7 @@ export class FederationSender {
   /** Requests are given up; what they send is kept, and goes out again. May be called twice. */
   async close(): Promise<void> {
     this.closing.abort()
+    clearTimeout(this.headStart)
     this.waiting.clear()
     await this.settled()
   }
@@ -181,32 +194,51 @@ export class FederationSender {
 
   private wakeOne(destination: Destination): void {
     const place = this.working.get(destination.name)
-    if (place === undefined) this.waiting.set(destination.name, destination)
+    if (place === undefined) this.await(destination)
     else place.isWoken = true
   }
 
+  private await(destination: Destination): void {
+    const since = this.waiting.get(destination.name)?.since ?? performance.now()
+    this.waiting.set(destination.name, { ...destination, since })
+  }
+
   private begin(): void {
-    let [failing, silent] = [0, 0]
-    for (const { isFailing, isSilent } of this.working.values()) {
-      if (isFailing) failing++
-      if (isSilent) silent++
+    const counts = { failing: 0, silent: 0, known: 0 }
+    for (const { isFailing, isStranger, isSilent } of this.working.values()) {
+      if (isFailing) counts.failing++
+      if (isSilent) counts.silent++
+      else if (!isFailing && !isStranger) counts.known++
     }
     for (const destination of this.waiting.values()) {
-      if (this.working.size >= Math.min(this.config.atOnce + silent, this.config.most)) return
+      if (this.working.size >= Math.min(this.config.atOnce + counts.silent, this.config.most)) return
+      const { isStranger = false } = destination
       const isFailing = destination.failures > 0
-      if (isFailing && failing >= this.config.failingAtOnce) continue
-      if (isFailing) failing++
+      if (isFailing && counts.failing >= this.config.failingAtOnce) continue
+      if (isStranger && !isFailing && counts.known > 0 && this.letsGoFirst(destination)) continue
+      if (isFailing) counts.failing++
+      else if (!isStranger) counts.known++
       this.waiting.delete(destination.name)
-      const place: Place = { isFailing, isWoken: false, isSilent: false, done: Promise.resolve() }
+      const place: Place = { isFailing, isStranger, isWoken: false, isSilent: false, done: Promise.resolve() }
       this.working.set(destination.name, place)
       place.done = this.work(destination.name, place).finally(() => this.end(destination.name, place))
     }
   }
 
+  private letsGoFirst({ since }: Waiting): boolean {
+    const left = since + this.config.headStart - performance.now()
+    if (left <= 0) return false
+    this.headStart ??= setTimeout(() => {
+      this.headStart = undefined
+      this.begin()
+    }, left)
+    return true
+  }
+
   private end(name: string, { isWoken }: Place): void {
     this.working.delete(name)
     if (this.closing.signal.aborted) return
-    if (isWoken && !this.isResting(name)) this.waiting.set(name, { name, failures: 0 })
+    if (isWoken && !this.isResting(name)) this.await({ name, failures: 0 })
     this.begin()
   }
 

@@ -390,6 +390,42 @@ describe('destinations that say nothing for the first time', () => {
   })
 })
 
+describe('destinations that have never answered', () => {
+  const strangers = Array.from({ length: 6 }, (_, i) => `stranger${i}.example`)
+
+  /** In a room with one that has answered before, and does not answer yet. */
+  async function besideOne(headStart: number) {
+    const started = await start({ config: { headStart, moment: 60_000 } })
+    const { engine, peers, settled } = started
+    await sharedRoom(engine, [])
+    await settled()
+    expect(await destination(one)).toMatchObject({ last_success_ts: expect.any(Number) })
+    const letGo = peers.hold(one)
+    const asked = peers.to(one).length
+    await sharedRoom(
+      engine,
+      strangers.map((server) => `@zoe:${server}`),
+    )
+    await eventually('the other is asked', () => peers.to(one).length > asked)
+    return { ...started, letGo, begun: () => strangers.filter((server) => peers.to(server).length > 0) }
+  }
+
+  it('begin when those are through who have', async () => {
+    const { sender, begun, letGo, settled } = await besideOne(60_000)
+    for (let poll = 0; poll < 3; poll++) await sender.poll()
+    expect(begun()).toEqual([])
+    letGo()
+    await settled()
+    expect(begun()).toEqual(strangers)
+  })
+
+  it('do not wait for long', async () => {
+    const { begun, letGo } = await besideOne(50)
+    await eventually('all have begun', () => begun().length === strangers.length)
+    letGo()
+  })
+})
+
 describe('two processes', () => {
   it('share the destinations, and each destination has one transaction in flight', async () => {
     const peers = new Peers()
