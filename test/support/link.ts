@@ -9,6 +9,8 @@ export class Link {
   readonly #sockets = new Map<Socket, Socket>()
   #server: Server | undefined
   #isHeldUp = false
+  /** When somebody came through for the first time since it was mended, as `performance.now()`. */
+  firstUsed: number | undefined
 
   constructor(
     private readonly near: ListenOptions,
@@ -32,6 +34,7 @@ export class Link {
     if (server === undefined) return
     this.#server = undefined
     this.#isHeldUp = false
+    this.firstUsed = undefined
     const closed = new Promise((resolve) => server.close(resolve))
     for (const socket of this.#sockets.keys()) socket.destroy()
     await closed
@@ -44,6 +47,7 @@ export class Link {
   }
 
   #join(near: Socket, far: Socket): void {
+    this.firstUsed ??= performance.now()
     for (const [one, other] of [
       [near, far],
       [far, near],
