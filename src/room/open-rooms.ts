@@ -13,6 +13,7 @@ import { Turns } from '../store/turns.js'
 import type { OwnServer } from './build-event.js'
 import { Gate } from './gate.js'
 import { OwnSignatures } from './own-signatures.js'
+import type { ResolutionLimits } from './resolution/limits.js'
 import { Resolutions } from './resolution/resolutions.js'
 import { RoomPreviews } from './room-previews.js'
 import { Rooms } from './rooms.js'
@@ -46,6 +47,8 @@ export interface RoomEngineOptions {
   readonly patience?: number
   readonly pollInterval?: number
   readonly isAlone?: boolean
+  /** Of a resolution at its first attempt. */
+  readonly resolutionLimits?: ResolutionLimits
   /** Random by default. */
   readonly opaqueId?: OwnServer['opaqueId']
 }
@@ -69,7 +72,7 @@ export async function openRooms(options: RoomEngineOptions): Promise<RoomEngine>
     pollInterval,
     isAlone,
   })
-  const resolutions = new Resolutions(stores)
+  const resolutions = new Resolutions(stores, options.resolutionLimits)
   const signatures = new OwnSignatures(server.key)
   const rooms = new Rooms({
     stores,

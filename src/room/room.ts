@@ -9,6 +9,7 @@
  * or a change of ours failed, the log writer has all that is pending built again (`rebuild`), in order, on the head as the
  * database has it. Everything here can be dropped and read again, except while changes are pending.
  */
+import { ThirdPartyInviteTooCostly } from '../protocol/authorization/index.js'
 import { fitsIdInCodePoints } from '../protocol/identifiers.js'
 import type { EventNumber, RoomNumber, StateKeyNumber, StateReference } from '../protocol/numbers.js'
 import type { RoomVersionRules } from '../protocol/room-versions.js'
@@ -39,6 +40,7 @@ import { JudgingAnew, type JudgedDifferently, type Provisional, type ToJudgeAnew
 import { provisionalEvents } from './provisional-events.js'
 import { effortOf } from './resolution/limits.js'
 import type { Resolutions } from './resolution/resolutions.js'
+import { decideInvite } from './undecided-invites.js'
 
 export interface RoomDeps {
   readonly stores: Stores
@@ -286,8 +288,8 @@ export class Room implements RoomLane {
 
   /**
    * Takes in events of other servers, each alone, in this order: what is given first may be named by what follows. All are
-   * settled after the commit. Rejects with EventsUnknown, HeadMoved, ResolutionTooCostly and GraphTooCostly, which are no
-   * verdicts; rejected and soft-failed events are stored, as their fate.
+   * settled after the commit. Rejects with EventsUnknown, HeadMoved, ResolutionTooCostly, GraphTooCostly and
+   * ThirdPartyInviteTooCostly, which are no verdicts; rejected and soft-failed events are stored, as their fate.
    */
   async receive(
     arrivals: readonly Arrival[],
@@ -466,9 +468,29 @@ export class Room implements RoomLane {
     const building = new Map<EventNumber, StoredEvent>()
     this.building = building
     const context = this.context(entry, building)
-    const built = entry.build({ context, admitContext: (atHand) => this.admitContext(context, atHand) }, before)
-    this.take(entry, before, built)
+    const room = { context, admitContext: (atHand: AtHand) => this.admitContext(context, atHand) }
+    this.take(
+      entry,
+      before,
+      this.decidable(entry, () => entry.build(room, before)),
+    )
     this.letGo()
+  }
+
+  /** What takes longer to decide of an event of another server than a build may is decided first. */
+  private decidable<T>(entry: PendingEntry, build: () => T): T {
+    try {
+      return build()
+    } catch (cause) {
+      if (entry instanceof DraftsEntry || !(cause instanceof ThirdPartyInviteTooCostly)) throw cause
+      if (this.rebuilding !== undefined) throw this.movedMeanwhile()
+      throw new Missing(() => decideInvite(cause, entry.effort))
+    }
+  }
+
+  /** While the log's lock is held nobody waits for what takes long. */
+  private movedMeanwhile(): HeadMoved {
+    return new HeadMoved(`room ${this.room} moved while an event was written into it`)
   }
 
   private take(entry: PendingEntry, before: BuildingHead, built: BuiltEntry): void {
@@ -600,7 +622,7 @@ export class Room implements RoomLane {
     throw new Missing(() => this.deps.stores.keys.intern(type, key))
   }
 
-  /** The resolution of states. While the log's lock is held nobody waits for one that is not at hand. */
+  /** The resolution of states. */
   private resolve(states: readonly StateReference[], effort: number): StateReference {
     const distinct = [...new Set(states)]
     if (distinct.length === 1) return distinct[0]!
@@ -614,9 +636,7 @@ export class Room implements RoomLane {
       this.resolved.set(key, state)
       return state
     } catch (cause) {
-      if (cause instanceof Missing && this.rebuilding !== undefined) {
-        throw new HeadMoved(`room ${this.room} moved while an event was written into it`)
-      }
+      if (cause instanceof Missing && this.rebuilding !== undefined) throw this.movedMeanwhile()
       throw cause
     }
   }

@@ -22,6 +22,7 @@ export interface TestRoomsOptions {
   readonly cacheMb?: number
   readonly pollInterval?: number
   readonly isAlone?: boolean
+  readonly resolutionLimits?: RoomEngineOptions['resolutionLimits']
   /** Another server than `testServer`: it wants a database of its own. */
   readonly server?: { readonly name: string; readonly key: SigningKey }
   readonly opaqueId?: RoomEngineOptions['opaqueId']
@@ -42,6 +43,7 @@ export function testRooms(
     patience: 2_000,
     pollInterval: options.pollInterval ?? 60_000,
     isAlone: options.isAlone,
+    resolutionLimits: options.resolutionLimits,
     opaqueId: options.opaqueId,
   })
 }

@@ -27,6 +27,7 @@ import { powerLevels } from './power-levels.js'
 import { checkRedaction } from './redaction.js'
 import { sameServer } from './same-server.js'
 import type { StateLookup } from './state-lookup.js'
+import { fewChecks, type SpendChecks } from './third-party-invite.js'
 
 export { authEventKeys, checkAuthEvents } from './auth-event-selection.js'
 export { creatorOf, creatorsOf } from './create.js'
@@ -34,7 +35,14 @@ export { joinAuthorisedVia } from './member.js'
 export { PowerLevels, powerLevels } from './power-levels.js'
 export { redactionApplies } from './redaction.js'
 export type { StateLookup } from './state-lookup.js'
-export { ThirdPartyInviteTooCostly, vouchersOf, type Voucher } from './third-party-invite.js'
+export {
+  decide,
+  signatureChecks,
+  ThirdPartyInviteTooCostly,
+  vouchersOf,
+  type SpendChecks,
+  type Voucher,
+} from './third-party-invite.js'
 
 /**
  * The rules of the room version against one state. https://spec.matrix.org/v1.19/rooms/v12/#authorisation-rules
@@ -44,14 +52,15 @@ export { ThirdPartyInviteTooCostly, vouchersOf, type Voucher } from './third-par
  *
  * Which of the three checks this is, the caller knows; the rules on the list of auth events are `checkAuthEvents`.
  *
- * @throws ThirdPartyInviteTooCostly for an invite with thousands of signatures and keys: the event is neither allowed nor
- *   rejected then.
+ * @throws ThirdPartyInviteTooCostly for an invite with hundreds of signatures and keys, which is neither allowed nor
+ *   rejected until it is decided elsewhere; or what `spendChecks` throws instead.
  */
 export function authorize(
   rules: RoomVersionRules,
   event: RoomEvent,
   state: StateLookup,
   create: RoomEvent | undefined = state('m.room.create', ''),
+  spendChecks: SpendChecks = fewChecks,
 ): Verdict {
   // If type is m.room.create: …
   if (event.type === 'm.room.create') return checkCreate(rules, event)
@@ -74,7 +83,7 @@ export function authorize(
   if (rules.aliasesRule && event.type === 'm.room.aliases') return checkAliases(event)
 
   // If type is m.room.member: …
-  if (event.type === 'm.room.member') return checkMember(rules, event, state, create)
+  if (event.type === 'm.room.member') return checkMember(rules, event, state, create, spendChecks)
 
   // If the sender's current membership state is not join, reject.
   if (membershipOf(state, event.sender) !== 'join') return reject('the sender is not joined')

@@ -14,6 +14,7 @@ import { checkKnock } from './member-knock.js'
 import { checkLeave } from './member-leave.js'
 import { type PowerLevels, powerLevels } from './power-levels.js'
 import type { StateLookup } from './state-lookup.js'
+import type { SpendChecks } from './third-party-invite.js'
 
 /** A user as the state before the event knows them. */
 export interface Party {
@@ -32,6 +33,7 @@ export interface MemberChange {
   readonly sender: Party
   /** The user in `state_key`. */
   readonly target: Party
+  readonly spendChecks: SpendChecks
 }
 
 /** The membership of a user in a state; undefined for who never was in the room. */
@@ -60,7 +62,13 @@ export function joinAuthorisedVia(rules: RoomVersionRules, event: RoomEvent): st
   return typeof user === 'string' && isUserId(user) ? user : null
 }
 
-export function checkMember(rules: RoomVersionRules, event: RoomEvent, state: StateLookup, create: RoomEvent): Verdict {
+export function checkMember(
+  rules: RoomVersionRules,
+  event: RoomEvent,
+  state: StateLookup,
+  create: RoomEvent,
+  spendChecks: SpendChecks,
+): Verdict {
   // If there is no state_key property, or no membership property in content, reject.
   if (event.stateKey === undefined) return reject('member: no state_key')
   if (own(event.content, 'membership') === undefined) return reject('member: no membership')
@@ -72,7 +80,7 @@ export function checkMember(rules: RoomVersionRules, event: RoomEvent, state: St
     return reject('member: join_authorised_via_users_server is not a user ID')
   }
 
-  return checkMembership(rules, memberChange(rules, event, event.stateKey, state, create))
+  return checkMembership(rules, { ...memberChange(rules, event, event.stateKey, state, create), spendChecks })
 }
 
 function checkMembership(rules: RoomVersionRules, change: MemberChange): Verdict {
@@ -102,7 +110,7 @@ function memberChange(
   targetId: string,
   state: StateLookup,
   create: RoomEvent,
-): MemberChange {
+): Omit<MemberChange, 'spendChecks'> {
   const levels = powerLevels(rules, create, state('m.room.power_levels', ''))
   const party = (userId: string): Party => ({
     userId,

@@ -11,36 +11,79 @@ import { type Verdict, allow, reject } from '../verdict.js'
 import type { MemberChange } from './member.js'
 
 /**
- * One event may carry some 600 signatures and the other 1,000 keys, and any of them may fit any: more than a minute of
- * work for one invite. Honest ones have one signature and at most a few keys.
+ * Signature checks, of some 0.1 ms, that are made at once. Honest invites have one signature and at most a few keys, but
+ * whoever may invite may list some 1,000 keys in one event and put 600 signatures into the other, and "any signature"
+ * that fits "any public key" allows the invite, however many there are: to reject it for their number would be another
+ * verdict than that of other servers.
  */
-const maxVerifications = 1_000
-/** Of an invite that we make ourselves, and may as well refuse to make. */
-const maxVerificationsOfOurs = 100
+const MOST_AT_ONCE = 100
 
-/**
- * Deciding on the invite would take more signature checks than one event may cost. It is neither allowed nor rejected: a
- * verdict has to be the same on every server, and this limit is ours.
- */
+export interface RedeemedInvite {
+  readonly invite: RoomEvent
+  /** The `m.room.third_party_invite` event. */
+  readonly offer: RoomEvent
+}
+
+/** The invite would take too many signature checks here and now. It is neither allowed nor rejected. */
 export class ThirdPartyInviteTooCostly extends Error {
   override readonly name = 'ThirdPartyInviteTooCostly'
   constructor(
-    readonly eventId: string,
-    verifications: number,
+    readonly checks: number,
     allowed: number,
+    /** What can be decided elsewhere (`signatureChecks`, `decide`); undefined: it is no event yet. */
+    readonly redeemed?: RedeemedInvite,
   ) {
-    super(`The invite ${eventId} would take ${verifications} signature checks, of which ${allowed} are allowed`)
+    const which = redeemed === undefined ? 'a third-party invite' : `the invite ${redeemed.invite.eventId}`
+    super(`${which} takes ${checks} signature checks, of which ${allowed} are allowed`)
   }
 }
 
-export function checkThirdPartyInvite({ event, state, target }: MemberChange): Verdict {
+/** Told before signature checks are made; throws when they are too many. */
+export type SpendChecks = (checks: number, redeemed: RedeemedInvite) => void
+
+export const fewChecks: SpendChecks = (checks, redeemed) => {
+  if (checks > MOST_AT_ONCE) throw new ThirdPartyInviteTooCostly(checks, MOST_AT_ONCE, redeemed)
+}
+
+/** What was decided elsewhere, by the invite and the offer: both are what they were as long as they are the same objects. */
+const decided = new WeakMap<RoomEvent, WeakMap<RoomEvent, boolean>>()
+
+/** `isVouchedFor`: whether one of the `signatureChecks` was passed. */
+export function decide({ invite, offer }: RedeemedInvite, isVouchedFor: boolean): void {
+  const ofInvite = decided.get(invite) ?? new WeakMap<RoomEvent, boolean>()
+  decided.set(invite, ofInvite.set(offer, isVouchedFor))
+}
+
+export interface SignatureCheck {
+  readonly publicKey: Uint8Array
+  readonly message: Uint8Array
+  readonly signature: Uint8Array
+}
+
+/** Every signature with every key: the invite is vouched for if one of them is valid. */
+export function* signatureChecks({ invite, offer }: RedeemedInvite): Generator<SignatureCheck> {
+  const signed = signedOf(invite)
+  const message = signed && signedBytes(signed)
+  if (message === undefined) return
+  const signatures = signaturesOf(signed!)
+  for (const publicKey of publicKeysOf(offer))
+    for (const signature of signatures) yield { publicKey, message, signature }
+}
+
+function signedOf({ content }: RoomEvent): JsonObject | undefined {
+  const redeemed = own(content, 'third_party_invite')
+  const signed = isObject(redeemed) ? own(redeemed, 'signed') : undefined
+  return isObject(signed) ? signed : undefined
+}
+
+/** @throws what `spendChecks` throws */
+export function checkThirdPartyInvite({ event, state, target, spendChecks }: MemberChange): Verdict {
   // If target user is banned, reject.
   if (target.membership === 'ban') return reject('third-party invite: the target is banned')
 
   // If content.third_party_invite does not have a signed property, reject.
-  const invite = own(event.content, 'third_party_invite')
-  const signed = isObject(invite) ? own(invite, 'signed') : undefined
-  if (!isObject(signed)) return reject('third-party invite: no signed')
+  const signed = signedOf(event)
+  if (signed === undefined) return reject('third-party invite: no signed')
 
   // If signed does not have mxid and token properties, reject.
   const mxid = ownString(signed, 'mxid')
@@ -59,19 +102,19 @@ export function checkThirdPartyInvite({ event, state, target }: MemberChange): V
     return reject('third-party invite: sent by somebody else than the invite in the room')
 
   // If any signature in signed matches any public key in the m.room.third_party_invite event, allow. Otherwise, reject.
-  return isSignedByAny(event, signed, publicKeysOf(offer))
+  return isVouchedFor({ invite: event, offer }, signed, spendChecks)
     ? allow
     : reject('third-party invite: no signature fits a key of the invite in the room')
 }
 
-/** @throws ThirdPartyInviteTooCostly */
-function isSignedByAny(event: RoomEvent, signed: JsonObject, publicKeys: readonly Uint8Array[]): boolean {
-  const message = signedBytes(signed)
-  if (message === undefined) return false
-
-  const signatures = signaturesOf(signed)
-  requireFew(event.eventId, signatures.length * publicKeys.length, maxVerifications)
-  return publicKeys.some((publicKey) => signatures.some((signature) => verify(publicKey, message, signature)))
+function isVouchedFor(redeemed: RedeemedInvite, signed: JsonObject, spendChecks: SpendChecks): boolean {
+  const known = decided.get(redeemed.invite)?.get(redeemed.offer)
+  if (known !== undefined) return known
+  spendChecks(signaturesOf(signed).length * publicKeysOf(redeemed.offer).length, redeemed)
+  for (const { publicKey, message, signature } of signatureChecks(redeemed)) {
+    if (verify(publicKey, message, signature)) return true
+  }
+  return false
 }
 
 /** A key of an `m.room.third_party_invite` event, as it stands there. */
@@ -91,14 +134,15 @@ export interface Voucher {
  * The keys of the offer that signed `signed`, for who makes an event of it.
  * @throws ThirdPartyInviteTooCostly
  */
-export function vouchersOf({ eventId, content }: RoomEvent, signed: JsonObject): readonly Voucher[] {
+export function vouchersOf({ content }: RoomEvent, signed: JsonObject): readonly Voucher[] {
   const message = signedBytes(signed)
   if (message === undefined) return []
 
   const { signatures: _signatures, unsigned: _unsigned, ...rest } = signed
   const signatures = namedSignaturesOf(signed)
   const keys = inviteKeysOf(content)
-  requireFew(eventId, signatures.length * keys.length, maxVerificationsOfOurs)
+  const checks = signatures.length * keys.length
+  if (checks > MOST_AT_ONCE) throw new ThirdPartyInviteTooCostly(checks, MOST_AT_ONCE)
   return keys.flatMap((key) => {
     const [publicKey] = decodeAll([key.publicKey], 32)
     const fitting =
@@ -107,10 +151,6 @@ export function vouchersOf({ eventId, content }: RoomEvent, signed: JsonObject):
     const { server, keyId, text } = fitting
     return [{ key, signed: { ...rest, signatures: { [server]: { [keyId]: text } } } }]
   })
-}
-
-function requireFew(eventId: string, verifications: number, allowed: number): void {
-  if (verifications > allowed) throw new ThirdPartyInviteTooCostly(eventId, verifications, allowed)
 }
 
 /** What was signed, or undefined when it has no canonical form and so cannot have been. */

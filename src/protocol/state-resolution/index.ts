@@ -32,8 +32,8 @@ export function resolveState(
   event: Events,
   steps = Infinity,
 ): ResolvedState {
-  const events = counted(event, steps)
-  return rules.stateResolution === 'v1' ? resolveV1(rules, sets, events) : resolveV2(rules, sets, events)
+  const work = counted(event, steps)
+  return rules.stateResolution === 'v1' ? resolveV1(rules, sets, work) : resolveV2(rules, sets, work)
 }
 
 /** The keys of the unconflicted state map at which resolving these events looks: their own, and those that authorise them. */

@@ -1,4 +1,4 @@
-import { authorize } from '../authorization/index.js'
+import { authorize, type SpendChecks } from '../authorization/index.js'
 import type { EventNumber } from '../numbers.js'
 import type { RoomEvent } from '../room-event.js'
 import type { RoomVersionRules } from '../room-versions.js'
@@ -7,6 +7,7 @@ import { stateMapKey, stateMapKeyOf, type Events, type ResolutionEvent } from '.
 export interface Checking {
   readonly rules: RoomVersionRules
   readonly event: Events
+  readonly spendChecks: SpendChecks
   /** Since v12: the create event the room id names. Before, it is looked up in the state as any other. */
   readonly createOfRoom: RoomEvent | undefined
   /** The state the checks start from, beside what is resolved. */
@@ -20,7 +21,7 @@ export interface Checking {
  * event is ignored."
  */
 export function iterativeAuthChecks(
-  { rules, event, createOfRoom, initial }: Checking,
+  { rules, event, spendChecks, createOfRoom, initial }: Checking,
   resolved: ReadonlyMap<string, EventNumber>,
   events: readonly EventNumber[],
 ): Map<string, EventNumber> {
@@ -33,7 +34,8 @@ export function iterativeAuthChecks(
       // state, then the appropriate state event from the event's auth_events is used if the auth event is not rejected.
       return found === undefined ? fromAuthEvents(candidate, type, stateKey, event) : event(found).event
     }
-    if (authorize(rules, candidate.event, lookUp, createOfRoom).allowed) state.set(stateMapKeyOf(candidate), number)
+    if (authorize(rules, candidate.event, lookUp, createOfRoom, spendChecks).allowed)
+      state.set(stateMapKeyOf(candidate), number)
   }
   return state
 }

@@ -4,6 +4,7 @@ import { authorize } from '../authorization/index.js'
 import type { EventNumber } from '../numbers.js'
 import type { RoomEvent } from '../room-event.js'
 import type { RoomVersionRules } from '../room-versions.js'
+import type { Counted } from './counted.js'
 import {
   stateMapKey,
   stateMapKeyOf,
@@ -17,7 +18,11 @@ interface Candidate extends ResolutionEvent {
   readonly sha1: string
 }
 
-export function resolveV1(rules: RoomVersionRules, sets: ConflictedSets, event: Events): ResolvedState {
+export function resolveV1(
+  rules: RoomVersionRules,
+  sets: ConflictedSets,
+  { event, spendChecks }: Counted,
+): ResolvedState {
   // Start by setting R to the union of the states to be resolved, excluding any conflicting events.
   const resolved = new Map<string, EventNumber>()
   const conflicts = conflictsByKey(sets.conflicted, event)
@@ -29,7 +34,7 @@ export function resolveV1(rules: RoomVersionRules, sets: ConflictedSets, event: 
       const number = resolved.get(key) ?? sets.unconflicted(type, stateKey)
       return number === undefined ? undefined : event(number).event
     }
-    return authorize(rules, candidate.event, lookUp).allowed
+    return authorize(rules, candidate.event, lookUp, undefined, spendChecks).allowed
   }
 
   // First we resolve conflicts between m.room.power_levels events. … Repeat the above process for conflicts between

@@ -2,12 +2,17 @@
 import type { EventNumber } from '../numbers.js'
 import type { RoomEvent } from '../room-event.js'
 import type { RoomVersionRules } from '../room-versions.js'
+import type { Counted } from './counted.js'
 import { iterativeAuthChecks } from './iterative-auth-checks.js'
 import { mainlineOrdering } from './mainline-ordering.js'
 import { isPowerEvent, reverseTopologicalPowerOrdering } from './power-ordering.js'
 import { stateMapKey, type ConflictedSets, type Events, type ResolvedState } from './sets.js'
 
-export function resolveV2(rules: RoomVersionRules, sets: ConflictedSets, event: Events): ResolvedState {
+export function resolveV2(
+  rules: RoomVersionRules,
+  sets: ConflictedSets,
+  { event, spendChecks }: Counted,
+): ResolvedState {
   // The full conflicted set is the union of the conflicted state set and the auth difference.
   // Since v12: … and the conflicted state subgraph.
   const fullConflictedSet = new Set<EventNumber>([
@@ -18,6 +23,7 @@ export function resolveV2(rules: RoomVersionRules, sets: ConflictedSets, event: 
   const checking = {
     rules,
     event,
+    spendChecks,
     createOfRoom: rules.roomIdIsCreateHash ? createOfRoom(sets, event) : undefined,
     // v2–v11: starting from the unconflicted state map. Since v12: starting from an empty state map.
     initial: rules.stateResolution === 'v2' ? sets.unconflicted : () => undefined,

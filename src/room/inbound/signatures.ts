@@ -120,7 +120,7 @@ export async function hasSignature(
   return key !== undefined && verifyOnPool(key, Buffer.from(essential), signature!)
 }
 
-const verifyOnPool = (key: KeyObject, message: Uint8Array, signature: Uint8Array): Promise<boolean> =>
+export const verifyOnPool = (key: KeyObject, message: Uint8Array, signature: Uint8Array): Promise<boolean> =>
   new Promise((resolve, reject) =>
     verifyBytes(null, message, key, signature, (cause, valid) => (cause === null ? resolve(valid) : reject(cause))),
   )

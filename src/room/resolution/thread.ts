@@ -4,9 +4,9 @@ import type { JsonObject } from '../../protocol/json.js'
 import type { EventNumber } from '../../protocol/numbers.js'
 import { roomEventOf } from '../../protocol/pdu.js'
 import { rulesOf, type RoomVersionRules } from '../../protocol/room-versions.js'
-import { resolveState, stateMapKey, type ResolutionEvent } from '../../protocol/state-resolution/index.js'
+import { resolveState, stateMapKey, TooManySteps, type ResolutionEvent } from '../../protocol/state-resolution/index.js'
 import { parseExactJson } from '../../protocol/strict-json.js'
-import { isTooCostly, type Answer, type EventText, type Message, type PlainSets } from './worker.js'
+import type { Answer, EventText, Message, PlainSets } from './worker.js'
 
 /** Of the resolution that is being sent. */
 let events = new Map<EventNumber, ResolutionEvent>()
@@ -29,7 +29,7 @@ function resolve(rules: RoomVersionRules, sets: PlainSets, steps: number): Answe
   try {
     return { resolved: resolveState(rules, { ...sets, unconflicted }, (number) => all.get(number)!, steps) }
   } catch (cause) {
-    if (isTooCostly(cause)) return { tooCostly: cause.message }
+    if (cause instanceof TooManySteps) return { tooCostly: cause.message }
     return { failure: cause instanceof Error ? (cause.stack ?? cause.message) : String(cause) }
   }
 }

@@ -6,7 +6,7 @@
 import { extname } from 'node:path'
 import { URL } from 'node:url'
 import { Worker } from 'node:worker_threads'
-import { ThirdPartyInviteTooCostly } from '../../protocol/authorization/index.js'
+import { isObject, own } from '../../protocol/json.js'
 import type { EventNumber } from '../../protocol/numbers.js'
 import type { RoomVersionRules } from '../../protocol/room-versions.js'
 import {
@@ -20,7 +20,7 @@ import { pause } from '../../store/pauses.js'
 import type { StoredEvent } from '../../store/stored-event.js'
 import { ResolutionTooCostly } from './limits.js'
 
-/** So many events of the full conflicted set, and so much text of events, are some 10 ms of work. */
+/** So many events of the full conflicted set, and so much text of events, are some 10 ms of work, without signatures. */
 const SHORT = { events: 300, characters: 600_000 }
 /** Characters handed to the thread at once: copying them holds up everybody, for some 4 ms. */
 const PART = 500_000
@@ -135,10 +135,15 @@ function isShort(
   events: ReadonlyMap<EventNumber, StoredEvent>,
 ): boolean {
   if (conflicted.length + authDifference.size + conflictedSubgraph.size >= SHORT.events) return false
+  const full = [...conflicted, ...authDifference, ...conflictedSubgraph]
+  if (full.some((number) => hasSignaturesToCheck(events.get(number)!))) return false
   let characters = 0
   for (const { text } of events.values()) characters += text.length
   return characters < SHORT.characters
 }
+
+const hasSignaturesToCheck = ({ event: { type, content } }: StoredEvent): boolean =>
+  type === 'm.room.member' && isObject(own(content, 'third_party_invite'))
 
 function resolveHere(
   rules: RoomVersionRules,
@@ -154,11 +159,7 @@ function resolveHere(
   try {
     return resolveState(rules, { ...sets, unconflicted }, event, steps)
   } catch (cause) {
-    if (isTooCostly(cause)) throw new ResolutionTooCostly(cause.message)
+    if (cause instanceof TooManySteps) throw new ResolutionTooCostly(cause.message)
     throw cause
   }
 }
-
-/** What is no verdict on an event is none on a state. */
-export const isTooCostly = (cause: unknown): cause is Error =>
-  cause instanceof TooManySteps || cause instanceof ThirdPartyInviteTooCostly

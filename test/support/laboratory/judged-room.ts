@@ -114,7 +114,7 @@ export class JudgedRoom {
 
   authorize(event: RoomEvent, state: LabState): Verdict {
     const lookUp = (type: string, stateKey: string) => this.events.get(state.get(keyOf(type, stateKey)) ?? '')?.event
-    return authorize(this.rules, event, lookUp, this.create(event))
+    return authorize(this.rules, event, lookUp, this.create(event), () => undefined)
   }
 
   private create({ roomId }: RoomEvent): RoomEvent | undefined {
