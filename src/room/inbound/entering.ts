@@ -12,6 +12,7 @@ import type { EventNumber } from '../../protocol/numbers.js'
 import { rulesOf, type RoomVersionRules } from '../../protocol/room-versions.js'
 import type { PartialEntrance } from '../../store/log-writer.js'
 import { joinedOfServer } from '../../store/memberships.js'
+import { isPauseDue, pause } from '../../store/pauses.js'
 import { HeadMoved, type Received } from '../arrival.js'
 import type { KnownRoom } from '../known-room.js'
 import { Budget, type BudgetLimits } from './asking.js'
@@ -21,11 +22,13 @@ import type { InboundDeps } from './inbound-deps.js'
 import { stateOf } from './missing-state.js'
 import { keysOfBatch } from './keys-of-batch.js'
 import { NotNow } from './not-now.js'
-import type { PduText } from './peers.js'
+import { inOrder } from './in-order.js'
+import type { PduText, StateEvents } from './peers.js'
 import { isDropped, type Pdu } from './read-pdu.js'
 import { checkPdu, readSignedPdu, receive } from './receive-pdu.js'
 
-export interface Entrance {
+/** The state before the join, and the auth chain of it and of the join. */
+export interface Entrance extends StateEvents {
   readonly roomId: string
   /** As the template of the join named it. */
   readonly version: string
@@ -33,9 +36,6 @@ export interface Entrance {
   readonly resident: string
   /** Ours, with the signatures it has to have. */
   readonly join: Pdu
-  /** The state before the join, and the auth chain of it and of the join. */
-  readonly state: readonly PduText[]
-  readonly authChain: readonly PduText[]
   /** Where the state lacks members. */
   readonly partial?: PartialEntrance
 }
@@ -53,17 +53,7 @@ export async function enter(deps: InboundDeps, entrance: Entrance): Promise<Know
   if (rules === undefined) throw new NotNow('peers', `room version ${entrance.version} is not known here`)
   const name = await adoptRoom(deps, rules, entrance)
   const fetching = new Fetching(deps, name, [entrance.resident], new Budget(budget, deps.now))
-  const read = new Map<string, Pdu>()
-  for (const texts of inPieces(entrance.authChain))
-    for (const [id, pdu] of await readAll(fetching, texts)) read.set(id, pdu)
-  const stateIds: string[] = []
-  for (const texts of inPieces(entrance.state)) {
-    for (const [id, pdu] of await readAll(fetching, texts)) {
-      read.set(id, pdu)
-      stateIds.push(id)
-    }
-  }
-  await holdThoseThatStand(fetching, read)
+  const stateIds = await holdState(fetching, entrance)
   const stateBefore = await stateBeforeJoin(fetching, entrance, stateIds)
   const received = await receiveJoin(deps, name, entrance, stateBefore)
   if (received.event.fate !== 'accepted')
@@ -71,35 +61,59 @@ export async function enter(deps: InboundDeps, entrance: Entrance): Promise<Know
   return name
 }
 
+/** What is looked at before an event is read in earnest. */
+interface Sketch {
+  readonly text: PduText
+  /** Undefined of what is no event of the room. */
+  readonly eventId: string | undefined
+  readonly authEvents: readonly string[]
+}
+
 /**
- * The state that a server tells of a room, whose auth chain is held: its events become outliers, so many at a time, since
- * there may be very many of them. Resolves with the ids of those that are signed as they should be.
+ * The state that a server tells of a room, and the auth chain of it: the events become outliers. There may be very many of
+ * them, and an event that is parsed takes many times its text: first it is only seen which stands on which, then so many
+ * at a time are read, parents before children. Resolves with the ids of those of the state that are signed as they should be.
  */
 export async function holdState(
   fetching: Fetching,
-  texts: readonly PduText[],
-  signal: AbortSignal,
+  { state, authChain }: StateEvents,
+  signal?: AbortSignal,
 ): Promise<readonly string[]> {
-  const ids: string[] = []
-  for (const some of inPieces(texts)) {
-    signal.throwIfAborted()
-    const read = await readAll(fetching, some)
-    ids.push(...read.keys())
-    await holdThoseThatStand(fetching, read)
+  const ofState = await sketched(fetching, state)
+  const { ordered, cyclic } = inOrder(
+    [...(await sketched(fetching, authChain)), ...ofState],
+    ({ eventId, text }) => eventId ?? text,
+    ({ authEvents }) => authEvents,
+  )
+  const signed = new Set<string>()
+  for (const some of [...inPieces(ordered), ...(cyclic.length > 0 ? [cyclic] : [])]) {
+    signal?.throwIfAborted()
+    const read = await fetching.read(
+      some.map(({ text }) => text),
+      () => true,
+    )
+    for (const eventId of read.keys()) signed.add(eventId)
+    await storeOutliers(fetching, [...(await thatStand(fetching, read)).values()])
   }
-  return ids
+  return ofState.flatMap(({ eventId }) => (eventId !== undefined && signed.has(eventId) ? [eventId] : []))
 }
 
-export async function holdThoseThatStand(fetching: Fetching, read: ReadonlyMap<string, Pdu>): Promise<void> {
-  const standing = await thatStand(fetching, read)
-  await storeOutliers(fetching, [...standing.values()])
+async function sketched({ name }: Fetching, texts: readonly PduText[]): Promise<Sketch[]> {
+  const sketches: Sketch[] = []
+  // Most events stand on the same few: each id is kept once.
+  const known = new Map<string, string>()
+  const once = (id: string) => known.get(id) ?? (known.set(id, id), id)
+  for (const text of texts) {
+    if (isPauseDue()) await pause()
+    const pdu = readSignedPdu(name.rules, name.roomId, text)
+    const [eventId, authEvents] = isDropped(pdu) ? [undefined, []] : [pdu.event.eventId, pdu.event.authEvents.map(once)]
+    sketches.push({ text, eventId, authEvents })
+  }
+  return sketches
 }
 
-export const readAll = (fetching: Fetching, texts: readonly PduText[]): Promise<Map<string, Pdu>> =>
-  fetching.read(texts, () => true)
-
-function* inPieces(texts: readonly PduText[]): Generator<readonly PduText[]> {
-  for (let at = 0; at < texts.length; at += TOGETHER) yield texts.slice(at, at + TOGETHER)
+function* inPieces<T>(items: readonly T[]): Generator<readonly T[]> {
+  for (let at = 0; at < items.length; at += TOGETHER) yield items.slice(at, at + TOGETHER)
 }
 
 /** Somebody of ours came into the room meanwhile: the join is one more event in it. */

@@ -24,7 +24,7 @@ import { HeadMoved } from '../arrival.js'
 import type { KnownRoom } from '../known-room.js'
 import { Budget, type BudgetLimits } from './asking.js'
 import { Fetching } from './fetching.js'
-import { holdState, holdThoseThatStand, readAll } from './entering.js'
+import { holdState } from './entering.js'
 import type { InboundDeps } from './inbound-deps.js'
 import { stateOf } from './missing-state.js'
 import { NotNow } from './not-now.js'
@@ -175,13 +175,12 @@ export class PartialJoins {
   ): Promise<EventNumber[]> {
     const { deps } = this
     const fetching = new Fetching(deps, name, [server], new Budget(budget, deps.now))
-    const { state: texts, authChain } = await deps.asking.ask(
+    const answer = await deps.asking.ask(
       server,
       (peers, signal) => peers.state(server, name.roomId, event.eventId, signal),
       this.config.timeout,
     )
-    await holdThoseThatStand(fetching, await readAll(fetching, authChain))
-    const stateIds = await holdState(fetching, texts, this.closing.signal)
+    const stateIds = await holdState(fetching, answer, this.closing.signal)
     const held = await fetching.held(stateIds)
     const state = stateOf(
       stateIds.filter((id) => held.has(id)),

@@ -1,9 +1,12 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { afterAll, afterEach, describe, expect, it, jest } from '@jest/globals'
 import { rulesOf, roomVersionNames } from '../../../src/protocol/room-versions.js'
 import { entries } from '../../../src/protocol/state-trie.js'
 import type { KnownRoom } from '../../../src/room/known-room.js'
 import type { RoomEngine } from '../../../src/room/open-rooms.js'
 import { enter } from '../../../src/room/inbound/entering.js'
+import { Fetching } from '../../../src/room/inbound/fetching.js'
 import { isDropped, type Pdu } from '../../../src/room/inbound/read-pdu.js'
 import { readSignedPdu } from '../../../src/room/inbound/receive-pdu.js'
 import { joinedOfServer } from '../../../src/store/memberships.js'
@@ -11,6 +14,7 @@ import { whenLoaded } from '../../../src/store/missing.js'
 import { StateView } from '../../../src/store/state-view.js'
 import { alice, bob, carol, labRoom, type Branch, type LabEvent } from '../../support/laboratory/index.js'
 import { network, ScriptedServer } from '../../support/laboratory/scripted-server.js'
+import { signed } from '../../support/handshake.js'
 import { held, mia, testInbound } from '../../support/inbound.js'
 import { testDatabase } from '../../support/postgres.js'
 import { testRooms, user } from '../../support/rooms.js'
@@ -56,7 +60,64 @@ const currentState = async (name: KnownRoom) => {
   return [...found].map(([, number]) => names.get(number)).sort()
 }
 
+/** Joins of so many users of other servers, each standing on the room alone, as none of the laboratory would take in time. */
+function crowd(room: Branch, count: number): string[] {
+  const auth = ['m.room.create', 'm.room.power_levels', 'm.room.join_rules'].map(
+    (type) => room.stateEvent(type)!.eventId,
+  )
+  return Array.from({ length: count }, (_, i) => {
+    const who = `@guest${i}:two.example`
+    return signed(room.rules.version, 'two.example', {
+      room_id: room.roomId,
+      type: 'm.room.member',
+      sender: who,
+      state_key: who,
+      content: {
+        membership: 'join',
+        displayname: `Guest number ${i}`,
+        avatar_url: `mxc://two.example/${'x'.repeat(40)}`,
+      },
+      auth_events: auth,
+      prev_events: auth.slice(-1),
+      depth: 10,
+      origin_server_ts: 1_700_000_000_000 + i,
+    }).text
+  })
+}
+
+/** The most events that were read and still in memory when more of them were read. */
+function mostAlive(): () => number {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  const read: WeakRef<Pdu>[] = []
+  let most = 0
+  const { read: honest } = Fetching.prototype
+  // A spy would keep what it has seen.
+  Fetching.prototype.read = async function (this: Fetching, ...given) {
+    collect()
+    most = Math.max(most, read.filter((pdu) => pdu.deref() !== undefined).length)
+    const pdus = await honest.apply(this, given)
+    for (const pdu of pdus.values()) read.push(new WeakRef(pdu))
+    return pdus
+  }
+  return () => {
+    Fetching.prototype.read = honest
+    return most
+  }
+}
+
 describe('coming into a room', () => {
+  it('of thousands of members reads so many events at a time, and forgets them', async () => {
+    const room = newRoom()
+    const guests = crowd(room, 2_000)
+    const join = room.join(mia)
+    const { inbound, entrance } = answerTo(room, join)
+    const alive = mostAlive()
+    const name = await enter(inbound.deps, { ...entrance, state: [...guests, ...entrance.state] })
+    expect((await engine.rooms.summary(name)).joined_members).toBe(2_004)
+    expect(alive()).toBeLessThanOrEqual(1_000)
+  }, 120_000)
+
   it.each(roomVersionNames)('of version %s makes the state its own, with the join as its only extremity', async (v) => {
     const room = newRoom(v)
     room.topic(alice, 'hello')
