@@ -37,7 +37,7 @@ export const getMissingPreviousEvents = endpoint({
       from: latest.slice(0, MOST_NAMED),
       fromIncluded: false,
       until: earliest.slice(0, MOST_NAMED),
-      minDepth: Math.min(minDepth, MAX_DEPTH),
+      minDepth: Math.max(0, Math.min(minDepth, MAX_DEPTH)),
       limit: Math.min(limit, MOST_EVENTS),
     })
     const texts = await services.gate.pdus(name, serverName, events.reverse())
