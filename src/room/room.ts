@@ -271,8 +271,12 @@ export class Room implements RoomLane {
       await this.internKeys(drafts)
       await this.inTurn(task)
     }
-    // Nearly always the commit has taken it out already.
-    await entry.done.finally(() => this.forget(entry))
+    try {
+      await entry.done
+    } finally {
+      // Nearly always the commit has taken it out already.
+      this.forget(entry)
+    }
     if (entry.duplicateOf !== undefined) return { duplicateOf: entry.duplicateOf }
     return entry.events.map(({ stored }) => stored)
   }

@@ -194,8 +194,11 @@ export class Rooms {
     drafts: readonly Draft[],
     check?: (state: PendingState) => void,
   ): Promise<readonly StoredEvent[]> {
-    const unchanged = drafts.length === 1 ? await this.unchangedState(name, drafts[0]!) : undefined
-    if (unchanged !== undefined) return [unchanged]
+    const [draft] = drafts
+    if (drafts.length === 1 && draft?.stateKey !== undefined) {
+      const unchanged = await this.unchangedState(name, draft, draft.stateKey)
+      if (unchanged !== undefined) return [unchanged]
+    }
     const room = this.room(name)
     const policy = this.isUnpoliced(room) ? undefined : await this.policyOf(name, room)
     if (policy !== undefined) return this.sendSigned(name, policy, drafts, check)
@@ -300,9 +303,8 @@ export class Rooms {
     return stores.names.remember({ room: room.room, room_id: roomId, version })
   }
 
-  private async unchangedState(name: RoomName, draft: Draft): Promise<StoredEvent | undefined> {
-    if (draft.stateKey === undefined) return undefined
-    const current = await this.currentState(name, draft.type, draft.stateKey)
+  private async unchangedState(name: RoomName, draft: Draft, stateKey: string): Promise<StoredEvent | undefined> {
+    const current = await this.currentState(name, draft.type, stateKey)
     if (current === undefined || current.event.sender !== draft.sender) return undefined
     return sameContent(current.event.content, draft.content) ? current : undefined
   }
