@@ -1,6 +1,6 @@
 import type { IdentityServer } from '../../test/support/identity-server.js'
 import type { TestUser } from '../../test/support/test-user.js'
-import { joinVia, reads, sees } from './actions.js'
+import { joinVia, PATIENCE_MS, reads, sees } from './actions.js'
 import type { Server } from './server.js'
 
 export interface Scenario {
@@ -9,6 +9,9 @@ export interface Scenario {
   readonly leftOut?: { readonly hearthIs: 'home' | 'away' | 'either'; readonly because: string }
   play(stage: Stage): Promise<void>
 }
+
+/** To be heard, each with an event that the other server may come back for. */
+const ATTEMPTS = 10
 
 /** Two servers and a user of each: alice, who makes the rooms, at home, and bob, who comes from away. */
 export class Stage {
@@ -68,9 +71,9 @@ export class Stage {
       const words = `are you there? (${++this.#calls})`
       await speaker.say(roomId, words)
       try {
-        return await reads(listener, roomId, words, 4_000)
+        return await reads(listener, roomId, words, attempt < ATTEMPTS ? 4_000 : PATIENCE_MS)
       } catch (error) {
-        if (attempt === 10) throw error
+        if (attempt === ATTEMPTS) throw error
       }
     }
   }
