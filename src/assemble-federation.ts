@@ -38,6 +38,7 @@ import type { Presences } from './sync/presence.js'
 import type { Typing } from './sync/typing.js'
 import { startFederationSender } from './workers/federation-sender.js'
 import { startInbound } from './workers/inbound.js'
+import { startUntoldLeaves } from './workers/untold-leaves.js'
 import { startPartialJoins } from './workers/partial-joins.js'
 
 export interface FederationParts {
@@ -110,6 +111,7 @@ export function assembleFederation(parts: FederationParts): Federation {
     startInbound({ inbound, logger }),
     startPartialJoins({ partialJoins, logger }),
     startFederationSender({ sender, logger }),
+    startUntoldLeaves({ memberships, logger }),
   ]
   engine.log.subscribe((facts, origin) => {
     if (origin === 'here') {

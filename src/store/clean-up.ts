@@ -4,6 +4,7 @@
  */
 import { sql, type Kysely, type Transaction } from 'kysely'
 import type { Tables } from './tables.js'
+import { TOLD_FOR } from './untold-leaves.js'
 
 export interface Deletion {
   /** The table, for the log. */
@@ -109,6 +110,7 @@ export const deletions: readonly Deletion[] = [
   olderThan('staged_pdu', 'received_ts', 7 * DAY),
   olderThan('received_transaction', 'created_ts', DAY),
   olderThan('waiting_receipt', 'received_ts', 7 * DAY),
+  olderThan('untold_leave', 'created_ts', TOLD_FOR),
   olderThan('provisional_event', 'settled_ts', DAY / 24),
   olderThan('interactive_auth_session', 'expires_ts', 0),
   olderThan('server_key_answer', 'used_ts', 365 * DAY),

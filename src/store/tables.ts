@@ -18,6 +18,7 @@ import type { ServerTables } from './server.js'
 import type { SetupTokenTables } from './setup-tokens.js'
 import type { StagedPduTables } from './staged-pdus.js'
 import type { ToDeviceTransactionTables } from './to-device.js'
+import type { UntoldLeaveTables } from './untold-leaves.js'
 import type { WaitingReceiptTables } from './waiting-receipts.js'
 
 /** Every table of `schema/` as Kysely sees it; each part stands beside the module that writes it. */
@@ -43,4 +44,5 @@ export interface Tables
     StagedPduTables,
     PartialJoinTables,
     WaitingReceiptTables,
+    UntoldLeaveTables,
     ReceivedTransactionTables {}

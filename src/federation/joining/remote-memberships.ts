@@ -34,11 +34,12 @@ import { orTryAgain } from '../../room/received-memberships.js'
 import { residentRoom } from '../../room/room-for-server.js'
 import { joinGrant } from '../../room/restricted-join.js'
 import { redeemThirdPartyInvite, type IdentityKeys, type Redeemed } from '../../room/third-party-invites.js'
-import { joinedOfServer, membershipIn, type MembershipRow } from '../../store/memberships.js'
+import { joinedOfServer, membershipIn } from '../../store/memberships.js'
 import { profile } from '../../store/profiles.js'
 import { roomNumber } from '../../store/rooms.js'
 import type { RoomName } from '../../store/room-names.js'
 import type { StoredEvent } from '../../store/stored-event.js'
+import { forgetUntoldLeave, keepUntoldLeave, takeUntoldLeaves, type UntoldLeave } from '../../store/untold-leaves.js'
 import { relayed } from '../relayed-errors.js'
 import type { RemoteQueries } from '../remote-queries.js'
 import { RemoteError, Unreachable, type Remote } from '../remote.js'
@@ -77,6 +78,8 @@ const LOOKING = 60_000
 const PATIENCE = 20_000
 /** Who leaves does not wait longer for other servers, in ms: what they have to be told they are told in the end. */
 const PATIENCE_OF_LEAVE = 3_000
+/** Leaves that are left over and told at once. */
+const TOLD_AT_ONCE = 20
 
 export class RemoteMemberships {
   /** By room and user. */
@@ -162,10 +165,10 @@ export class RemoteMemberships {
 
   /**
    * Leaves a room, declines an invite, takes back a knock. Where no server takes the leave, the invite or the knock is gone
-   * for the user all the same. It goes on when its client has gone, or has been answered.
+   * for the user all the same. It goes on when its client has gone, or has been answered, and for a day after that.
    */
   async leave(userId: string, roomId: string, more: JsonObject): Promise<void> {
-    const { stores, db } = this.deps.inbound
+    const { stores, db, now } = this.deps.inbound
     const name = await stores.names.find(roomId)
     if (name === undefined) throw notFound('This server does not know the room')
     const candidates = await this.residents.candidates(roomId, name, userId, [])
@@ -174,36 +177,60 @@ export class RemoteMemberships {
     }
     const current = await membershipIn(db, name.room, userId)
     if (current?.membership === 'invite' || current?.membership === 'knock') {
-      const telling = this.tell(roomId, current, more, candidates).finally(() => this.telling.delete(telling))
-      this.telling.add(telling)
-      await settledWithin(PATIENCE_OF_LEAVE, telling)
+      const { position } = current
+      const untold = { roomId, room: name.room, userId, position, content: more, servers: candidates }
+      await keepUntoldLeave(db, untold, now())
+      await settledWithin(PATIENCE_OF_LEAVE, this.tell(untold))
     }
     await leaveUnheld(this.deps.inbound, name, userId)
   }
 
+  /** Begins to tell what is still to be told: a server was away, or the process that was to tell it died. */
+  async poll(): Promise<void> {
+    const { db, now } = this.deps.inbound
+    for (const untold of await takeUntoldLeaves(db, now(), TOLD_AT_ONCE)) void this.tell(untold, true)
+  }
+
+  private tell(untold: UntoldLeave, isLeftOver = false): Promise<void> {
+    const telling = this.tellLeave(untold, isLeftOver).finally(() => this.telling.delete(telling))
+    this.telling.add(telling)
+    return telling
+  }
+
   /** Tells the room that the user does not want this invite, or this knock, any more. Fails in silence. */
-  private async tell(
-    roomId: string,
-    ended: MembershipRow,
-    more: JsonObject,
-    candidates: readonly string[],
-  ): Promise<void> {
-    const { db, logger } = this.deps.inbound
-    const wanted = { membership: 'leave', roomId, userId: ended.user, content: more } as const
+  private async tellLeave(untold: UntoldLeave, isLeftOver: boolean): Promise<void> {
+    const { inbound, remote } = this.deps
+    const { db, logger } = inbound
+    const { roomId, room, userId, position, content } = untold
+    const wanted = { membership: 'leave', roomId, userId, content } as const
     const { signal } = this.closing
     const complete = async (resident: string, made: Made) => {
       // They may have been invited again meanwhile, or have joined.
-      const current = await membershipIn(db, ended.room, ended.user)
-      const isStillWanted = current?.position === ended.position || current?.membership === 'leave'
-      if (isStillWanted) await sendLeave(this.deps.remote, resident, made, signal)
+      const current = await membershipIn(db, room, userId)
+      const isStillWanted = current?.position === position || current?.membership === 'leave'
+      if (isStillWanted) await sendLeave(remote, resident, made, signal)
     }
     try {
-      await this.handshake(wanted, candidates, complete, signal)
+      if (isLeftOver) await this.leaveLeftOver(untold)
+      await this.handshake(wanted, untold.servers, complete, signal)
+      await forgetUntoldLeave(db, untold)
     } catch (cause) {
-      if (cause instanceof MatrixError)
-        logger.info({ room_id: roomId, reason: cause.message }, 'no server took the refusal of an invite')
-      else logger.error({ err: cause, room_id: roomId }, 'an invite could not be refused in its room')
+      if (!(cause instanceof MatrixError)) {
+        logger.error({ err: cause, room_id: roomId }, 'an invite could not be refused in its room')
+        return
+      }
+      logger.info({ room_id: roomId, reason: cause.message }, 'no server took the refusal of an invite')
+      // It has heard of it otherwise, or nobody is invited there.
+      if (cause.status === 403) await forgetUntoldLeave(db, untold)
     }
+  }
+
+  /** The process may have died before it wrote that the user has left. */
+  private async leaveLeftOver({ roomId, room, userId, position }: UntoldLeave): Promise<void> {
+    const { inbound } = this.deps
+    const name = await inbound.stores.names.find(roomId)
+    const current = await membershipIn(inbound.db, room, userId)
+    if (name !== undefined && current?.position === position) await leaveUnheld(inbound, name, userId)
   }
 
   /** Resolves when no leave is on its way that nobody waits for. */
@@ -211,7 +238,7 @@ export class RemoteMemberships {
     await Promise.all(this.telling)
   }
 
-  /** Such leaves are given up. */
+  /** Such leaves are told by the next process. */
   async close(): Promise<void> {
     this.closing.abort()
     await this.settled()

@@ -12,7 +12,7 @@ import type { Branch } from '../../support/laboratory/index.js'
 import type { TestUser } from '../../support/test-user.js'
 
 const { hearth, peer, authority, faults } = await startWithHostilePeer()
-const { rooms } = hearth.services
+const { rooms, memberships } = hearth.services
 const v3 = '/_matrix/client/v3'
 
 afterEach(() => {
@@ -247,6 +247,34 @@ describe('an invite that is declined while the other server is slow', () => {
     letGo()
     await eventually('the room hears of it', () => peer.timesAsked('send_leave') > before)
   })
+
+  it.each(['did not answer', 'was being asked when the process died'])(
+    'is told to a server that %s, later',
+    async (happened) => {
+      const mia = await hearth.user()
+      const room = peer.room()
+      await invite(room, mia)
+      const untold = () =>
+        hearth.database.db.selectFrom('untold_leave').selectAll().where('user_id', '=', mia.userId).execute()
+      if (happened === 'did not answer')
+        peer.answers('make_leave', (_honest, _asked, response) => json(response, {}, 500))
+      else jest.spyOn(memberships as unknown as { tellLeave(): Promise<void> }, 'tellLeave').mockResolvedValue()
+      expect((await decline(mia, room)).status).toBe(200)
+      await memberships.settled()
+      expect(await untold()).toMatchObject([{ servers: [peer.name], attempts: 0 }])
+      jest.restoreAllMocks()
+      peer.honestly()
+      const before = peer.timesAsked('send_leave')
+      await memberships.poll()
+      await memberships.settled()
+      expect(peer.timesAsked('send_leave')).toBe(before)
+      await hearth.database.db.updateTable('untold_leave').set({ next_attempt_ts: 0 }).execute()
+      await memberships.poll()
+      await memberships.settled()
+      expect(peer.timesAsked('send_leave')).toBe(before + 1)
+      expect(await untold()).toEqual([])
+    },
+  )
 
   it('may be made anew: then that one is not declined', async () => {
     const mia = await hearth.user()
