@@ -12,6 +12,7 @@
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { HeldEvent } from '../../store/held-events.js'
+import { isPauseDue, pause } from '../../store/pauses.js'
 import { duePdus, postpone, stagedAmong, unstage, type StagedPdu } from '../../store/staged-pdus.js'
 import { DatabaseUnavailable } from '../../store/log-writer.js'
 import type { Verdict } from '../../protocol/verdict.js'
@@ -122,12 +123,13 @@ export class RoomInbox {
     const limit = Math.min(AT_ONCE, room)
     const rows = await duePdus(db, this.name.roomId, now(), { except: [...this.items.keys()], limit })
     this.hasMore = rows.length === limit
-    this.takeRows(rows)
+    await this.takeRows(rows)
   }
 
-  private takeRows(rows: readonly StagedPdu[]): void {
+  private async takeRows(rows: readonly StagedPdu[]): Promise<void> {
     const read: ReadPdu[] = []
     for (const row of rows) {
+      if (isPauseDue()) await pause()
       const pdu = readSignedPdu(this.name.rules, this.name.roomId, row.text)
       if (isDropped(pdu)) this.start(() => this.drop(row, pdu.dropped, pdu.why))
       else read.push({ row, pdu })
@@ -224,7 +226,7 @@ export class RoomInbox {
 
   private async waitFor(item: Item, parent: StagedPdu, nextAttemptTs: number): Promise<void> {
     if (nextAttemptTs <= this.deps.now()) {
-      if (!this.items.has(parent.staged)) this.takeRows([parent])
+      if (!this.items.has(parent.staged)) await this.takeRows([parent])
       return
     }
     this.items.delete(item.row.staged)

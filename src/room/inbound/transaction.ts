@@ -6,6 +6,7 @@
 import { LRUCache } from 'lru-cache'
 import { ownString } from '../../protocol/json.js'
 import { joinedOfServer } from '../../store/memberships.js'
+import { isPauseDue, pause } from '../../store/pauses.js'
 import { stage, stagedCounts, type StagedPdu } from '../../store/staged-pdus.js'
 import type { KnownRoom } from '../known-room.js'
 import type { InboundDeps } from './inbound-deps.js'
@@ -49,6 +50,7 @@ export class Transactions {
     const pdus: PduAnswers = Object.create(null) as PduAnswers
     const judged: Judged[] = []
     for (const text of texts) {
+      if (isPauseDue()) await pause()
       const result = await this.judge(origin, text)
       if (result === 'taken back') continue
       if (!isDropped(result)) judged.push(result)
