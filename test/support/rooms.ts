@@ -21,6 +21,8 @@ const identityKey = randomBytes(32)
 export interface TestRoomsOptions {
   readonly cacheMb?: number
   readonly pollInterval?: number
+  /** How long the database may be away, in ms. */
+  readonly patience?: number
   readonly isAlone?: boolean
   readonly resolutionLimits?: RoomEngineOptions['resolutionLimits']
   /** Another server than `testServer`: it wants a database of its own. */
@@ -40,7 +42,7 @@ export function testRooms(
     identityKey,
     cacheMb: options.cacheMb ?? 64,
     logger: silentLogger,
-    patience: 2_000,
+    patience: options.patience ?? 2_000,
     pollInterval: options.pollInterval ?? 60_000,
     isAlone: options.isAlone,
     resolutionLimits: options.resolutionLimits,

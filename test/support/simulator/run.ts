@@ -22,7 +22,8 @@ export async function openServers(count: number): Promise<SimulatedServers> {
     Array.from({ length: count }, async (_, index) => {
       const database = await makeDatabase()
       const server = labServer(`s${index}.example`)
-      const engine = await testRooms(database, { server, opaqueId: idOfContent, isAlone: true })
+      // The machine may be busy with other things for as long as it likes.
+      const engine = await testRooms(database, { patience: 600_000, server, opaqueId: idOfContent, isAlone: true })
       return { database, engine }
     }),
   )

@@ -96,6 +96,11 @@ export class SimulatedServer {
     found.set(wire.event.eventId, wire)
   }
 
+  /** Whether it accepted the event, so that the room's state follows it. */
+  async counts(eventId: string): Promise<boolean> {
+    return (await this.engine.stores.events.byId(this.room.room, eventId))?.fate === 'accepted'
+  }
+
   /** Ids of the forward extremities, as committed. */
   async extremities(): Promise<string[]> {
     const { extremities } = await this.engine.rooms.head(this.room)

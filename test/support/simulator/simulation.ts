@@ -9,7 +9,8 @@
  *    message that reaches everybody.
  * 4. Now they must agree (comparison.ts). A room can come to where a server has nobody left who may send (with versions
  *    before 12 a resolution can take all its users out): its ends are then bound by nobody, since the others soft-fail
- *    them. Such a room is torn; every event of it and the states around it must be the same all the same.
+ *    them. Or only it believes that they may send: the state of its own soft-failed events says so, which the others never
+ *    take for current. Such a room is torn; every event of it and the states around it must be the same all the same.
  */
 import type { Draft } from '../../../src/room/draft.js'
 import type { RoomEngine } from '../../../src/room/open-rooms.js'
@@ -43,7 +44,7 @@ export interface Outcome {
   readonly refused: number
   readonly rejected: number
   readonly softFailed: number
-  /** Some server had ends to bind, and nobody who may send. */
+  /** Some server had ends to bind, and nobody who may send, or whom the others let send. */
   readonly torn: boolean
   /** Events with several prev events. */
   readonly merges: number
@@ -259,7 +260,7 @@ class Simulation {
     return ends.every((ids) => ids.length === 1 && ids[0] === ends[0]![0])
   }
 
-  /** False when none of its users may send. */
+  /** False when none of its users may send, or when another server soft-fails what they send. */
   private async merge(server: SimulatedServer): Promise<boolean> {
     this.agenda.now += 1_000
     for (const sender of this.usersOf(server)) {
@@ -268,7 +269,8 @@ class Simulation {
       )
       if (wire === undefined) continue
       await this.spread(server, wire)
-      return true
+      const { eventId } = wire.event
+      return (await Promise.all(this.servers.map((other) => other.counts(eventId)))).every((counts) => counts)
     }
     return false
   }
