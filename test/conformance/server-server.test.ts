@@ -329,7 +329,8 @@ inCase('what is answered', () => {
   })
 })
 
-it('all of which was asked', () => {
+const itInCase = folder === undefined ? it.skip : it
+itInCase('all of which was asked', () => {
   const missing = declared.filter(({ operationId }) => !exercised.has(operationId))
-  expect(folder === undefined ? [] : missing.map(({ operationId }) => operationId)).toEqual(['queryInfo'])
+  expect(missing.map(({ operationId }) => operationId)).toEqual(['queryInfo'])
 })
