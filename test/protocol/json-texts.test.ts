@@ -2,6 +2,7 @@ import { describe, expect, it } from '@jest/globals'
 import fc from 'fast-check'
 import { elementTexts, memberTexts, partsOf, type JsonPart, type WantedParts } from '../../src/protocol/json-texts.js'
 import { JsonError, MAX_EVENT_JSON_DEPTH } from '../../src/protocol/strict-json.js'
+import { processorTime } from '../support/processor-time.js'
 
 /** A result, or the kind of the error. */
 function outcome<T>(of: () => T): T | string {
@@ -156,9 +157,9 @@ describe('memberTexts', () => {
       (_, at) => `{"content":{"body":"${'\\n\\"x'.repeat(40)}"},"at":${at}}`,
     )
     const text = `{"pdus":[${events.join(',')}]}`
-    const begin = performance.now()
+    const begin = processorTime()
     expect(elementTexts(memberTexts(text).get('pdus')!)).toHaveLength(20_000)
-    expect(performance.now() - begin).toBeLessThan(5_000)
+    expect(processorTime() - begin).toBeLessThan(5_000)
   })
 })
 

@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals'
 import type { JsonObject } from '../../src/protocol/json.js'
 import { ServerAcl } from '../../src/protocol/server-acl.js'
+import { processorTime } from '../support/processor-time.js'
 
 describe('m.room.server_acl', () => {
   it.each<[string, JsonObject, string, boolean]>([
@@ -24,8 +25,8 @@ describe('m.room.server_acl', () => {
   it('judges thousands of hostile patterns once, and quickly', () => {
     const deny = Array.from({ length: 3_000 }, (_, i) => `*${'a*'.repeat(50)}${i}.evil`)
     const acl = new ServerAcl({ allow: ['*'], deny })
-    const began = performance.now()
+    const began = processorTime()
     for (let i = 0; i < 1_000; i++) expect(acl.allows(`${'a'.repeat(200)}.good`)).toBe(true)
-    expect(performance.now() - began).toBeLessThan(1_000)
+    expect(processorTime() - began).toBeLessThan(1_000)
   })
 })

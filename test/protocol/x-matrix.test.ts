@@ -12,6 +12,7 @@ import {
   signRequest,
   type Credentials,
 } from '../../src/protocol/x-matrix.js'
+import { processorTime } from '../support/processor-time.js'
 
 const credentials: Credentials = {
   origin: 'origin.example',
@@ -150,12 +151,12 @@ describe('the header', () => {
         }
       }),
     )
-    const begun = performance.now()
+    const begun = processorTime()
     for (const piece of [' ', '\t ', ',', ', ', '\\\\', 'a=', 'a="",', '=']) {
       expect(() => parseAuthorization(`X-Matrix x="${piece.repeat(16_000)}`)).toThrow(MatrixError)
       expect(() => parseAuthorization(`X-Matrix x${piece.repeat(16_000)}!`)).toThrow(MatrixError)
     }
-    expect(performance.now() - begun).toBeLessThan(1000)
+    expect(processorTime() - begun).toBeLessThan(1000)
   })
 })
 

@@ -1,28 +1,16 @@
-import { readFileSync } from 'node:fs'
+import { processorTime } from './processor-time.js'
 
-/**
- * How long nothing else could happen in this process, at most, in ms: by the processor time of its main thread where the
- * system tells it, so that what other processes do to a busy machine does not count.
- */
+/** How long nothing else could happen in this process, at most, in ms of its main thread's processor time. */
 export function heldLongest(): () => number {
   let longest = 0
-  let last = spent()
+  let last = processorTime()
   const timer = setInterval(() => {
-    const now = spent()
+    const now = processorTime()
     longest = Math.max(longest, now - last)
     last = now
   }, 2)
   return () => {
     clearInterval(timer)
     return Math.round(longest)
-  }
-}
-
-function spent(): number {
-  try {
-    const [nanoseconds] = readFileSync(`/proc/self/task/${process.pid}/schedstat`, 'latin1').split(' ')
-    return Number(nanoseconds) / 1e6
-  } catch {
-    return performance.now()
   }
 }

@@ -7,6 +7,7 @@ import type { JsonObject } from '../../../src/protocol/json.js'
 import type { EventNumber } from '../../../src/protocol/numbers.js'
 import { rulesOf } from '../../../src/protocol/room-versions.js'
 import { resolveState, stateMapKey, type ResolutionEvent } from '../../../src/protocol/state-resolution/index.js'
+import { processorTime } from '../../support/processor-time.js'
 
 const admins = ['@alice:one.example', '@bob:two.example'] as const
 const POWER = 'm.room.power_levels'
@@ -69,9 +70,9 @@ class Shape {
       authDifference: new Set(difference),
       conflictedSubgraph: new Set(this.rules.stateResolution === 'v2.1' ? [...conflicted, ...difference] : []),
     }
-    const start = performance.now()
+    const start = processorTime()
     const resolved = resolveState(this.rules, sets, (number) => this.events[number]!, 1_000_000)
-    const milliseconds = performance.now() - start
+    const milliseconds = processorTime() - start
     console.info(`version ${this.version}, ${name}: ${milliseconds.toFixed(0)} ms`)
     expect(resolved.size).toBeGreaterThan(0)
     return milliseconds
