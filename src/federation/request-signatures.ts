@@ -2,6 +2,7 @@
 import { extname } from 'node:path'
 import { URL } from 'node:url'
 import { Worker } from 'node:worker_threads'
+import { pause } from '../store/pauses.js'
 import { isRightAsSent, isRightRewritten, isRightWithout, type Signed, type SignedBody } from './request-signature.js'
 
 /** In bytes: what is hashed, and what is parsed and written again, by the way. Either takes some milliseconds at most. */
@@ -19,7 +20,10 @@ export class RequestSignatures {
     if (length <= BY_THE_WAY.hashed && isRightAsSent({ ...signed, body })) return true
     if (length <= BY_THE_WAY.rewritten) return isRightRewritten({ ...signed, body })
     // The thread gets a copy: the body itself is read on afterwards.
-    return this.#onThread({ ...signed, body: new Uint8Array(body) })
+    const copy = new Uint8Array(body)
+    // Copying takes some milliseconds, and to start the thread as long.
+    await pause()
+    return this.#onThread({ ...signed, body: copy })
   }
 
   async close(): Promise<void> {
