@@ -194,11 +194,11 @@ export class FederationSender {
 
   private wakeOne(destination: Destination): void {
     const place = this.working.get(destination.name)
-    if (place === undefined) this.await(destination)
+    if (place === undefined) this.enqueue(destination)
     else place.isWoken = true
   }
 
-  private await(destination: Destination): void {
+  private enqueue(destination: Destination): void {
     const since = this.waiting.get(destination.name)?.since ?? performance.now()
     this.waiting.set(destination.name, { ...destination, since })
   }
@@ -238,7 +238,7 @@ export class FederationSender {
   private end(name: string, { isWoken }: Place): void {
     this.working.delete(name)
     if (this.closing.signal.aborted) return
-    if (isWoken && !this.isResting(name)) this.await({ name, failures: 0 })
+    if (isWoken && !this.isResting(name)) this.enqueue({ name, failures: 0 })
     this.begin()
   }
 
