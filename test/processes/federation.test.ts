@@ -1,16 +1,10 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { Peer } from '../../scripts/bench/federation/peer.js'
 import { loopbackEndpoint } from '../../scripts/bench/target.js'
-import { TestAuthority } from '../support/certificates.js'
 import { eventually } from '../support/eventually.js'
-import { freePort } from '../support/free-port.js'
-import { type Link, linkOfPorts } from '../support/link.js'
 import { messagesOf, persistently } from '../support/load.js'
-import { testDatabase, type TestDatabase } from '../support/postgres.js'
-import { type HearthProcess, type Installation, installation } from '../support/server-process.js'
+import { testDatabase } from '../support/postgres.js'
+import { Side, TlsFiles } from '../support/side.js'
 import type { TestUser } from '../support/test-user.js'
 
 /** Two servers as operators run them, with TLS on loopback and a link between them that can be cut. */
@@ -20,49 +14,8 @@ const SAID = Number(process.env.FEDERATION_TEST_MESSAGES ?? 200)
 /** For the machines that run the tests; what it took is printed. */
 const HEALS_WITHIN_MS = 60_000
 
-const folder = mkdtempSync(join(tmpdir(), 'hearth-tls-'))
-afterAll(() => rmSync(folder, { recursive: true }))
-const file = (name: string) => join(folder, `${name}.pem`)
-
-class Side {
-  process!: HearthProcess
-
-  private constructor(
-    readonly name: string,
-    readonly hearth: Installation,
-    /** By which the other side comes here. */
-    readonly link: Link,
-  ) {}
-
-  static async begin(database: TestDatabase): Promise<Side> {
-    const [outside, inside] = [await freePort(), await freePort()]
-    const name = `localhost:${outside}`
-    const hearth = await installation({
-      SERVER_NAME: name,
-      DATABASE_URL: database.url,
-      TLS_LISTEN: `127.0.0.1:${inside}`,
-      TLS_CERT_FILE: file('cert'),
-      TLS_KEY_FILE: file('key'),
-      TRUSTED_CA_FILE: file('ca'),
-      OUTBOUND_ALLOW: 'all',
-    })
-    const side = new Side(name, hearth, linkOfPorts(outside, inside))
-    await side.link.mend()
-    await side.start()
-    return side
-  }
-
-  async start(): Promise<void> {
-    this.process = await this.hearth.start()
-  }
-
-  kill(): Promise<unknown> {
-    return this.process.end('SIGKILL')
-  }
-}
-
 const databases = [await testDatabase(), await testDatabase()]
-const authority = new TestAuthority()
+const tls = new TlsFiles()
 let one: Side
 let two: Side
 afterAll(() => Promise.all([one.link.cut(), two.link.cut()]))
@@ -70,11 +23,7 @@ let alice: TestUser
 let bob: TestUser
 
 beforeAll(async () => {
-  const { cert, key } = authority.issue('localhost')
-  writeFileSync(file('ca'), authority.cert)
-  writeFileSync(file('cert'), cert)
-  writeFileSync(file('key'), key)
-  ;[one, two] = await Promise.all([Side.begin(databases[0]!), Side.begin(databases[1]!)])
+  ;[one, two] = await Promise.all([Side.begin(databases[0]!, tls), Side.begin(databases[1]!, tls)])
   ;[alice, bob] = await Promise.all([one.hearth.register('alice'), two.hearth.register('bob')])
 }, 90_000)
 
@@ -191,7 +140,7 @@ describe('a partition between two servers', () => {
 describe('a server that is killed', () => {
   it('in the instant after it answered a transaction works off what was in it at the next start', async () => {
     const endpoint = await loopbackEndpoint(new URL(one.hearth.baseUrl))
-    const peer = await Peer.start(authority, { name: one.name, target: { endpoint } })
+    const peer = await Peer.start(tls.authority, { name: one.name, target: { endpoint } })
     try {
       const room = await peer.join(await alice.createRoom({ preset: 'public_chat', room_version: '12' }), '12')
       const said: string[] = []
