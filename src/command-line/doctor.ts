@@ -2,12 +2,12 @@
  * `hearth doctor`: what other servers see of this one, as far as this machine can tell. It walks their way with the code
  * that finds and asks them, and needs neither the database nor a running server.
  */
-import { Resolver } from 'node:dns/promises'
 import { isIP } from 'node:net'
 import { type Config, loadConfig } from '../config.js'
 import { Addresses } from '../federation/addresses.js'
 import { type ResolveSrv, systemResolveSrv } from '../federation/discovery.js'
-import { type Lookup, lookUp, OutboundHttp } from '../federation/outbound-http.js'
+import { byNameServers, type Lookup, nameServerResolver, systemAddresses } from '../federation/look-up.js'
+import { OutboundHttp } from '../federation/outbound-http.js'
 import type { SigningKey } from '../protocol/signing.js'
 import { delegatedName } from '../server-server/wellknown/get-well-known.js'
 import { readSigningKey } from '../signing-key.js'
@@ -62,12 +62,11 @@ export async function doctor({ json }: { readonly json?: boolean }): Promise<voi
 
 /** Other servers do not read our `/etc/hosts`: it is asked only where the DNS has nothing. */
 function byDns(knownOnlyHere: Set<string>): Lookup {
-  const resolver = new Resolver({ timeout: 3_000, tries: 2 })
+  const resolver = nameServerResolver()
   return async (host) => {
-    const answers = await Promise.allSettled([resolver.resolve4(host), resolver.resolve6(host)])
-    const found = answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []))
+    const found = await byNameServers(resolver, host).catch(() => [])
     if (found.length > 0) return found
-    const local = await lookUp(host)
+    const local = await systemAddresses(host)
     knownOnlyHere.add(host)
     return local
   }

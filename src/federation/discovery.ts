@@ -12,10 +12,10 @@
  * The certificate must be for the name that the walk arrived at, and never for what an SRV record named: DNS proves nothing.
  */
 import { randomInt } from 'node:crypto'
-import { Resolver } from 'node:dns/promises'
 import { isIP } from 'node:net'
 import { LRUCache } from 'lru-cache'
 import { isServerName } from '../protocol/identifiers.js'
+import { isAbsent, nameServerResolver } from './look-up.js'
 import type { OutboundHttp, Place, Target } from './outbound-http.js'
 import { WellKnown } from './well-known.js'
 
@@ -88,7 +88,7 @@ export class Discovery {
     const places = this.#resolveSrv(name).then(
       (records) => inOrder(records.filter(isUsable), this.#random).map(({ name, port }) => ({ host: name, port })),
       (cause: NodeJS.ErrnoException) => {
-        if (!absent.has(cause.code ?? '')) this.#srv.set(name, { places: none }, { ttl: SRV_FAILURE_MS })
+        if (!isAbsent(cause)) this.#srv.set(name, { places: none }, { ttl: SRV_FAILURE_MS })
         return []
       },
     )
@@ -101,11 +101,9 @@ export class Discovery {
 export const anyFraction = (): number => randomInt(2 ** 32) / 2 ** 32
 
 const none: Promise<readonly Place[]> = Promise.resolve([])
-const absent = new Set(['ENOTFOUND', 'ENODATA'])
 
-/** c-ares: a record is not in `/etc/hosts`, and a slow name server takes no thread. */
 export function systemResolveSrv(): ResolveSrv {
-  const resolver = new Resolver({ timeout: 3_000, tries: 2 })
+  const resolver = nameServerResolver()
   return (name) => resolver.resolveSrv(name)
 }
 

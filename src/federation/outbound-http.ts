@@ -4,7 +4,6 @@
  * is bounded in bytes, also after decompression, and in time, from the first look-up to the last byte.
  */
 import type { X509Certificate } from 'node:crypto'
-import { lookup as systemLookup } from 'node:dns/promises'
 import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { pipeline, Transform, type Readable, type TransformCallback } from 'node:stream'
@@ -13,6 +12,7 @@ import { createGunzip } from 'node:zlib'
 import { LRUCache } from 'lru-cache'
 import { Pool, type Dispatcher } from 'undici'
 import type { Addresses } from './addresses.js'
+import { type Lookup, lookUp } from './look-up.js'
 
 /** A server as it is to be connected to. */
 export interface Target {
@@ -65,9 +65,6 @@ export type Inspection = {
     }
 )
 
-/** The addresses of a name. */
-export type Lookup = (host: string) => Promise<readonly string[]>
-
 export interface OutboundHttpOptions {
   readonly addresses: Addresses
   /** Certificates in PEM that are trusted beside those of Node. */
@@ -100,7 +97,7 @@ export class OutboundHttp {
   readonly #handshakes = new Set<tls.TLSSocket>()
   #closed = false
 
-  constructor({ addresses, trustedCaFile, lookup = lookUp, connectTimeout = 10_000 }: OutboundHttpOptions) {
+  constructor({ addresses, trustedCaFile, lookup = lookUp(), connectTimeout = 10_000 }: OutboundHttpOptions) {
     this.#addresses = addresses
     this.#lookup = lookup
     this.#connectTimeout = connectTimeout
@@ -276,10 +273,6 @@ export class OutboundHttp {
 const tooLate = (ms: number): Error => Object.assign(new Error(`no connection within ${ms} ms`), { code: 'ETIMEDOUT' })
 
 type TlsTo = (place: Place, timeout: number) => Promise<tls.TLSSocket>
-
-/** By the operating system, `/etc/hosts` included. */
-export const lookUp: Lookup = async (host) =>
-  (await systemLookup(host, { all: true, verbatim: true })).map(({ address }) => address)
 
 function trusted(file: string): string[] {
   const { getCACertificates } = tls as { getCACertificates?: (type: 'default') => string[] }
