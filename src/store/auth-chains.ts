@@ -79,7 +79,7 @@ export async function authChildren(
     state_key: StateKeyNumber
     auth_events: EventNumber[]
   }>`
-    select parent, child.* from unnest(${[...events]}::bigint[]) as parent, lateral (
+    select parent, child.* from unnest((select ${[...events]}::bigint[])) as parent, lateral (
       -- materialized: planned as if all were wanted, which is by the index of auth edges; only so many are fetched
       with standing as materialized (
         select room, event, state_key, auth_events from event where auth_events @> array[parent] and state_key is not null

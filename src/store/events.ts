@@ -136,7 +136,7 @@ export class Events {
           select waiting.event from waiting_redaction waiting
           where waiting.room = ${room} and target_event_id = wanted.id order by waiting.event
         ) end as redactions
-        from unnest(${ids}::text[]) with ordinality as listed (id, place)
+        from unnest((select ${ids}::text[])) with ordinality as listed (id, place)
         cross join lateral (select listed.id, place <= ${new Set(arriving).size} as is_arriving) wanted
         left join lateral (
           select event.*, body from event join event_text using (room, event)

@@ -1,0 +1,38 @@
+import { describe, expect, it } from '@jest/globals'
+import { sql } from 'kysely'
+import { randomBytes } from 'node:crypto'
+import type { EventNumber, RoomNumber } from '../../src/protocol/numbers.js'
+import { authChildren } from '../../src/store/auth-chains.js'
+import { createStores } from '../../src/store/stores.js'
+import { testDatabase } from '../support/postgres.js'
+
+const { db } = await testDatabase({ max: 1 }) // plans belong to a connection
+const stores = createStores(db, { cacheMb: 1, identityKey: randomBytes(32) })
+const room = 1 as RoomNumber
+
+/** After so many that were made for what they were given, Postgres decides whether it goes on so. */
+const DECIDES_AFTER = 5
+
+async function plansOf(words: string): Promise<{ made: number; kept: number }> {
+  const { rows } = await sql<{ made: number; kept: number }>`
+    select custom_plans as made, generic_plans as kept from pg_prepared_statements
+    where strpos(statement, ${words}) > 0 and strpos(statement, 'pg_prepared_statements') = 0
+  `.execute(db)
+  expect(rows).toHaveLength(1)
+  return rows[0]!
+}
+
+const statements: [name: string, words: string, ask: () => Promise<unknown>][] = [
+  ['what is around events that arrive', 'is_arriving', () => stores.events.aroundArrivals(room, ['$one'], [])],
+  ['what stands on an event', 'as parent', () => authChildren(stores, room, [1 as EventNumber], 10)],
+]
+
+describe('a statement that is asked for each event', () => {
+  it.each(statements)(
+    'is planned once and for all, though it is asked for one at a time: %s',
+    async (_, words, ask) => {
+      for (let asked = 0; asked < 2 * DECIDES_AFTER; asked++) await ask()
+      expect(await plansOf(words)).toEqual({ made: DECIDES_AFTER, kept: DECIDES_AFTER })
+    },
+  )
+})
