@@ -1,6 +1,7 @@
 /** The edges of auth chains: what an event names as its auth events, without the event itself. */
 import { sql } from 'kysely'
 import type { EventNumber, RoomNumber, StateKeyNumber } from '../protocol/numbers.js'
+import { listOf } from './lists.js'
 import type { Stores } from './stores.js'
 
 export interface AuthEdges {
@@ -21,7 +22,7 @@ export async function loadAuthEdges(
 ): Promise<Map<EventNumber, AuthEdges>> {
   const { rows } = await sql<{ event: EventNumber; auth_events: EventNumber[]; auth_depth: number }>`
     with recursive walk (event, level) as (
-      select unnest(${[...wanted]}::bigint[]), 0
+      select unnest(${listOf(wanted, 'bigint')}), 0
       union
       select authority, level + 1
       from walk join event on event.room = ${room} and event.event = walk.event, unnest(event.auth_events) as authority
@@ -79,7 +80,7 @@ export async function authChildren(
     state_key: StateKeyNumber
     auth_events: EventNumber[]
   }>`
-    select parent, child.* from unnest((select ${[...events]}::bigint[])) as parent, lateral (
+    select parent, child.* from unnest(${listOf(events, 'bigint')}) as parent, lateral (
       -- materialized: planned as if all were wanted, which is by the index of auth edges; only so many are fetched
       with standing as materialized (
         select room, event, state_key, auth_events from event where auth_events @> array[parent] and state_key is not null
@@ -103,7 +104,7 @@ export async function powerLevelsBefore(
 ): Promise<EventNumber[]> {
   const { rows } = await sql<{ event: EventNumber }>`
     with recursive line (event) as (
-      select unnest(${[...events]}::bigint[])
+      select unnest(${listOf(events, 'bigint')})
       union
       select before.event
       from line join event on event.room = ${room} and event.event = line.event

@@ -82,10 +82,7 @@ const statementNames = new Map<string, string>()
  * A name per text of a statement: Postgres then parses and plans it once per connection, which halves its work.
  * Kysely sends none. Texts that vary with their input would grow the map and every
  * connection's memory without end, so after the first thousand the rest go unnamed. Write `= any($1)`, never `in (…)`.
- *
- * A statement that is asked for few rows of a list is planned anew each time all the same: that looks cheaper to Postgres
- * than its plan for any list, which it takes to be of ten. `unnest((select $1::bigint[]))` hides the length from it: for
- * statements that are long to plan and often asked.
+ * Lists in statements that are long to plan: lists.ts.
  */
 export function statementName(text: string): string | undefined {
   const known = statementNames.get(text)

@@ -10,6 +10,7 @@
  */
 import { sql, type Generated, type Kysely, type RawBuilder, type Transaction } from 'kysely'
 import type { EventNumber, Position, RoomNumber } from '../protocol/numbers.js'
+import { listOf } from './lists.js'
 import { isGone } from './processes.js'
 import type { Tables } from './tables.js'
 
@@ -134,7 +135,7 @@ export interface WaitingRoom {
 export async function waitingRooms(db: Db, destinations: readonly string[], limit: number): Promise<WaitingRoom[]> {
   const { rows } = await sql<WaitingRoom>`
     select d.destination, m.room, m.from_position as from, m.to_position as to
-    from unnest(${[...destinations]}::text[]) with ordinality as d (destination, place) cross join lateral (
+    from unnest(${listOf(destinations, 'text')}) with ordinality as d (destination, place) cross join lateral (
       select * from destination_room m where m.destination = d.destination order by m.from_position limit ${limit}
     ) m
     order by d.place, m.from_position
@@ -176,10 +177,25 @@ const isFor = sql<boolean>`
 const isWaiting = sql<boolean>`
   e.is_outgoing and (e.room, e.position) >= (r.room, r.first) and (e.room, e.position) <= (r.room, r.last)`
 
-const listed = (rooms: readonly WaitingRoom[]): RawBuilder<unknown> => sql`
-  unnest(${rooms.map(({ destination }) => destination)}::text[], ${rooms.map(({ room }) => room)}::int[],
-    ${rooms.map(({ from }) => from)}::bigint[], ${rooms.map(({ to }) => to)}::bigint[])
-    with ordinality as r (destination, room, first, last, place)`
+function listed(rooms: readonly WaitingRoom[]): RawBuilder<unknown> {
+  const column = <T>(of: (room: WaitingRoom) => T): T[] => rooms.map(of)
+  return sql`unnest(
+    ${listOf(
+      column(({ destination }) => destination),
+      'text',
+    )}, ${listOf(
+      column(({ room }) => room),
+      'int',
+    )},
+    ${listOf(
+      column(({ from }) => from),
+      'bigint',
+    )}, ${listOf(
+      column(({ to }) => to),
+      'bigint',
+    )}
+  ) with ordinality as r (destination, room, first, last, place)`
+}
 
 /**
  * Of each destination the first events of its rooms, in the order in which the rooms are given and in each room in the

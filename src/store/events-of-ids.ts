@@ -1,5 +1,6 @@
 import { sql, type RawBuilder } from 'kysely'
 import type { RoomNumber } from '../protocol/numbers.js'
+import { listOf } from './lists.js'
 
 /**
  * `from` what: the events of a room that have these ids, as `event`.
@@ -8,7 +9,7 @@ import type { RoomNumber } from '../protocol/numbers.js'
  * every event of the room was read and compared with every id: 165 ms for 400 ids in a room of 3,000 events, not 2.
  */
 export const eventsOfIds = (room: RoomNumber, eventIds: readonly string[]): RawBuilder<unknown> => sql`
-  unnest(${[...new Set(eventIds)]}::text[]) as wanted (id) cross join lateral (
+  unnest(${listOf([...new Set(eventIds)], 'text')}) as wanted (id) cross join lateral (
     select * from event where room = ${room} and event_id = wanted.id limit 1
   ) event`
 
@@ -17,7 +18,8 @@ export function eventsOfRooms(
   wanted: readonly { readonly room: RoomNumber; readonly eventIds: readonly string[] }[],
 ): RawBuilder<unknown> {
   const rooms = wanted.flatMap(({ room, eventIds }) => eventIds.map(() => room))
+  const ids = wanted.flatMap(({ eventIds }) => eventIds)
   return sql`
-    unnest(${rooms}::int[], ${wanted.flatMap(({ eventIds }) => eventIds)}::text[]) as wanted (room, id)
+    unnest(${listOf(rooms, 'int')}, ${listOf(ids, 'text')}) as wanted (room, id)
     cross join lateral (select * from event where room = wanted.room and event_id = wanted.id limit 1) event`
 }

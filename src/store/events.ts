@@ -10,6 +10,7 @@ import type { EventNumber, Position, RoomNumber } from '../protocol/numbers.js'
 import { roomEventOf } from '../protocol/pdu.js'
 import { targetOf } from '../protocol/redaction.js'
 import { eventsOfIds } from './events-of-ids.js'
+import { listOf } from './lists.js'
 import type { LogTables } from './log-tables.js'
 import type { Memory } from './memory.js'
 import { isPauseDue, pause } from './pauses.js'
@@ -93,7 +94,7 @@ export class Events {
     const rooms = missing.map(({ room }) => room)
     const numbers = missing.map(({ event }) => event)
     const rows = await this.select(
-      sql`(event.room, event.event) in (select * from unnest(${rooms}::int[], ${numbers}::bigint[]))`,
+      sql`(event.room, event.event) in (select * from unnest(${listOf(rooms, 'int')}, ${listOf(numbers, 'bigint')}))`,
     )
     for (const event of rows) found.set(event.number, event)
     return found
@@ -136,7 +137,7 @@ export class Events {
           select waiting.event from waiting_redaction waiting
           where waiting.room = ${room} and target_event_id = wanted.id order by waiting.event
         ) end as redactions
-        from unnest((select ${ids}::text[])) with ordinality as listed (id, place)
+        from unnest(${listOf(ids, 'text')}) with ordinality as listed (id, place)
         cross join lateral (select listed.id, place <= ${new Set(arriving).size} as is_arriving) wanted
         left join lateral (
           select event.*, body from event join event_text using (room, event)

@@ -3,6 +3,7 @@
  * answered until its destination has answered the transaction it went with.
  */
 import { sql, type Generated, type Kysely } from 'kysely'
+import { listOf } from './lists.js'
 import type { Tables } from './tables.js'
 
 export interface FederationOutboxTables {
@@ -56,7 +57,7 @@ export async function waitingEdus(
 ): Promise<WaitingEdu[]> {
   const { rows } = await sql<WaitingEdu>`
     select d.destination, number, edu
-    from unnest(${[...destinations]}::text[]) as d (destination) cross join lateral (
+    from unnest(${listOf(destinations, 'text')}) as d (destination) cross join lateral (
       select number, edu, sum(octet_length(edu)) over (order by number) as total, row_number() over (order by number) as place
       from (
         select number, edu from federation_outbox o where o.destination = d.destination order by number limit ${limit}

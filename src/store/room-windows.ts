@@ -5,6 +5,7 @@
 import { sql, type Kysely, type RawBuilder } from 'kysely'
 import type { EventNumber, Position, RoomNumber, StateReference } from '../protocol/numbers.js'
 import type { AccountDataFact, ReceiptFact } from './facts.js'
+import { listOf } from './lists.js'
 import { receiptFact } from './log-reader.js'
 import type { LogTables } from './log-tables.js'
 import type { RoomSummary } from './log-writer.js'
@@ -166,7 +167,7 @@ export async function firstMembers(
   if (rooms.length === 0) return found
   const { rows } = await sql<{ room: RoomNumber; user_id: string; present: boolean }>`
     select w.room, m.user_id, p.present
-    from unnest(${[...rooms]}::int[]) as w (room) cross join (values (true), (false)) as p (present)
+    from unnest(${listOf(rooms, 'int')}) as w (room) cross join (values (true), (false)) as p (present)
     cross join lateral (
       select user_id, position from membership
       where membership.room = w.room

@@ -4,6 +4,7 @@
  * with the transaction of the log writer that stores them, so that no crash decides an event twice or not at all.
  */
 import { sql, type Kysely } from 'kysely'
+import { listOf } from './lists.js'
 import { isGone } from './processes.js'
 
 export interface StagedPduTables {
@@ -143,9 +144,10 @@ export interface EndedPdus {
 /** Events that were stored or dropped: what waited for one of them is due. Returns for each whether anything of its room is. */
 export async function endWaiting(db: Db, ended: readonly EndedPdus[]): Promise<boolean[]> {
   const roomIds = ended.flatMap(({ roomId, eventIds }) => eventIds.map(() => roomId))
+  const ids = ended.flatMap(({ eventIds }) => eventIds)
   const { rows } = await sql<{ room_id: string }>`
     update staged_pdu set next_attempt_ts = 0, waits_for = null
-    from unnest(${roomIds}::text[], ${ended.flatMap(({ eventIds }) => eventIds)}::text[]) as ended (room_id, event_id)
+    from unnest(${listOf(roomIds, 'text')}, ${listOf(ids, 'text')}) as ended (room_id, event_id)
     where staged_pdu.room_id = ended.room_id and waits_for = ended.event_id returning staged_pdu.room_id
   `.execute(db)
   const due = new Set(rows.map((row) => row.room_id))

@@ -1,8 +1,11 @@
 import { describe, expect, it } from '@jest/globals'
 import { sql } from 'kysely'
 import { randomBytes } from 'node:crypto'
-import type { EventNumber, RoomNumber } from '../../src/protocol/numbers.js'
+import type { EventNumber, Position, RoomNumber } from '../../src/protocol/numbers.js'
 import { authChildren } from '../../src/store/auth-chains.js'
+import { waitingEvents, waitingRooms } from '../../src/store/destinations.js'
+import { waitingEdus } from '../../src/store/federation-outbox.js'
+import { endWaiting } from '../../src/store/staged-pdus.js'
 import { createStores } from '../../src/store/stores.js'
 import { testDatabase } from '../support/postgres.js'
 
@@ -22,12 +25,18 @@ async function plansOf(words: string): Promise<{ made: number; kept: number }> {
   return rows[0]!
 }
 
+const waits = { destination: 'b.example', room, from: 1 as Position, to: 2 as Position }
+
 const statements: [name: string, words: string, ask: () => Promise<unknown>][] = [
   ['what is around events that arrive', 'is_arriving', () => stores.events.aroundArrivals(room, ['$one'], [])],
   ['what stands on an event', 'as parent', () => authChildren(stores, room, [1 as EventNumber], 10)],
+  ['who waited for an event', 'waits_for = null', () => endWaiting(db, [{ roomId: '!a', eventIds: ['$one'] }])],
+  ['the rooms that have something for a destination', 'd.place, m.from', () => waitingRooms(db, ['b.example'], 10)],
+  ['their events for it', 'over (partition by r.destination', () => waitingEvents(db, [waits], 50)],
+  ['its EDUs', 'octet_length(edu)', () => waitingEdus(db, ['b.example'], { limit: 100, bytes: 1_000 })],
 ]
 
-describe('a statement that is asked for each event', () => {
+describe('a statement that is asked for each event or message', () => {
   it.each(statements)(
     'is planned once and for all, though it is asked for one at a time: %s',
     async (_, words, ask) => {
