@@ -42,16 +42,23 @@ export const checkSize = (text: string): Verdict =>
  * read by `parseExactJson`, which is how PDUs of peers are to be read.
  */
 export function checkPduFormat(rules: RoomVersionRules, pdu: JsonObject): Verdict {
-  const problem =
-    problemOfIds(rules, pdu) ??
-    problemOfFields(rules, pdu) ??
-    problemOfReferences(rules, pdu, 'auth_events', MAX_AUTH_EVENTS) ??
-    problemOfReferences(rules, pdu, 'prev_events', MAX_PREV_EVENTS) ??
-    problemOfHashes(pdu) ??
-    problemOfSignatures(pdu) ??
-    problemOfJson(rules, pdu)
+  const problem = problemOfShape(rules, pdu) ?? problemOfJson(rules, pdu)
   return problem === undefined ? allow : reject(problem)
 }
+
+/** The same for who writes its canonical JSON anyway, and sees there whether it has one. */
+export function checkPduShape(rules: RoomVersionRules, pdu: JsonObject): Verdict {
+  const problem = problemOfShape(rules, pdu)
+  return problem === undefined ? allow : reject(problem)
+}
+
+const problemOfShape = (rules: RoomVersionRules, pdu: JsonObject): string | undefined =>
+  problemOfIds(rules, pdu) ??
+  problemOfFields(rules, pdu) ??
+  problemOfReferences(rules, pdu, 'auth_events', MAX_AUTH_EVENTS) ??
+  problemOfReferences(rules, pdu, 'prev_events', MAX_PREV_EVENTS) ??
+  problemOfHashes(pdu) ??
+  problemOfSignatures(pdu)
 
 function problemOfIds(rules: RoomVersionRules, pdu: JsonObject): string | undefined {
   if (!isUserId(ownString(pdu, 'sender') ?? '')) return 'sender is not a user id'

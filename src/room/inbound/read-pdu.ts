@@ -1,10 +1,10 @@
 /** Check 1 on receipt of a PDU: is it an event of its room version at all? Synchronous, and asks nobody. */
 import { hash } from 'node:crypto'
-import { canonicalJson } from '../../protocol/canonical-json.js'
+import { canonicalJson, CanonicalJsonError } from '../../protocol/canonical-json.js'
 import { eventIdOfHash } from '../../protocol/event-id.js'
 import { numbersOf, signedText } from '../../protocol/hashes.js'
 import { isObject, ownString, type JsonObject } from '../../protocol/json.js'
-import { checkPduFormat, checkSize, MAX_EVENT_BYTES, roomEventOf } from '../../protocol/pdu.js'
+import { checkPduShape, checkSize, MAX_EVENT_BYTES, roomEventOf } from '../../protocol/pdu.js'
 import type { RoomEvent } from '../../protocol/room-event.js'
 import type { RoomVersionRules } from '../../protocol/room-versions.js'
 import { JsonError, parseExactJson } from '../../protocol/strict-json.js'
@@ -43,10 +43,16 @@ export function parsePdu(text: PduText): { readonly value: JsonObject } | Droppe
 
 /** `roomId`: the room it has to be of, wherever it came from. */
 export function readPdu(rules: RoomVersionRules, roomId: string, value: JsonObject): Pdu | Dropped {
-  const verdict = checkPduFormat(rules, value)
+  const verdict = checkPduShape(rules, value)
   if (!verdict.allowed) return drop('format', verdict.reason)
-  const { unsigned: _unsigned, ...signed } = value
-  return pduOf(rules, roomId, signed as JsonObject)
+  const { unsigned = {}, ...signed } = value
+  try {
+    canonicalJson({ unsigned }, numbersOf(rules)) // is not kept, but has to have a canonical form, too
+    return pduOf(rules, roomId, signed as JsonObject)
+  } catch (cause) {
+    if (cause instanceof CanonicalJsonError) return drop('format', cause.message)
+    throw cause
+  }
 }
 
 function pduOf(rules: RoomVersionRules, roomId: string, signed: JsonObject): Pdu | Dropped {
