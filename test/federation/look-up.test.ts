@@ -76,16 +76,16 @@ describe('the addresses of a name', () => {
     expect(askedOfSystem).toEqual([])
   })
 
-  it('are found at once while hundreds of names wait for name servers that do not answer', async () => {
+  it('are found at once while a hundred names wait for name servers that do not answer', async () => {
     nameServer.names.set('a.example', ['192.0.2.1'])
     let answered = 0
-    const silent = Array.from({ length: 300 }, (_, i) => `silent-${i}.example`)
+    const silent = Array.from({ length: 100 }, (_, i) => `silent-${i}.example`)
     for (const name of silent) nameServer.names.set(name, 'silence')
     const waiting = silent.map((name) => addressesOf(name).catch(() => answered++))
     expect(await addressesOf('a.example')).toEqual(['192.0.2.1'])
     expect(answered).toBe(0)
     await Promise.all(waiting)
-    expect(answered).toBe(300)
+    expect(answered).toBe(100)
   }, 30_000)
 
   it('are asked without a hosts file, too', async () => {
