@@ -20,6 +20,7 @@ import type { RoomNumber } from '../protocol/numbers.js'
 import { defaultRoomVersion, rulesOf, type RoomVersionRules } from '../protocol/room-versions.js'
 import { deleteAlias, insertAlias } from '../store/aliases.js'
 import { profiles, type Profile } from '../store/profiles.js'
+import { isRoomIdTaken } from '../store/rooms.js'
 import type { Tables } from '../store/tables.js'
 import { emptyHead } from './build-event.js'
 import type { Draft } from './draft.js'
@@ -86,9 +87,10 @@ export async function createRoom(
     const inserted = await insertAlias(db, { alias, room: number, creator }, rooms.deps.now())
     if (inserted === 'exists') throw roomInUse(`The alias ${alias} is taken`)
   }
+  const inDirectory = request.visibility === 'public'
   let roomId: string
   try {
-    roomId = await begin(rooms, rules, number, drafts, request.visibility === 'public')
+    roomId = await (rules.roomIdIsCreateHash ? beginUnlikeOthers : begin)(rooms, rules, number, drafts, inDirectory)
   } catch (cause) {
     // What could not be deleted now is taken for abandoned later (src/store/aliases.ts).
     if (alias !== undefined) await deleteAlias(db, alias, number).catch(() => undefined)
@@ -122,6 +124,19 @@ export async function inRoomMade(roomId: string, task: () => Promise<unknown>): 
 /** What the rules refuse in a room that is being made is a mistake of the request, not a right that is missing. */
 const asRoomState = (cause: unknown): unknown =>
   cause instanceof MatrixError && cause.errcode === 'M_FORBIDDEN' ? invalidRoomState(cause.message) : cause
+
+/** Two rooms that one user makes alike, at one time, would be of one id: each gets a time of its own. */
+async function beginUnlikeOthers(...[rooms, rules, number, [create, ...more], inDirectory]: Parameters<typeof begin>) {
+  for (;;) {
+    const drafts = [{ ...create!, originServerTs: rooms.takeCreationTs() }, ...more]
+    try {
+      return await begin(rooms, rules, number, drafts, inDirectory)
+    } catch (cause) {
+      // At that time another process made one.
+      if (!isRoomIdTaken(cause)) throw cause
+    }
+  }
+}
 
 async function begin(
   rooms: Rooms,

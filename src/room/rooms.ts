@@ -54,6 +54,8 @@ export class Rooms {
 
   readonly partial = new PartialRooms()
 
+  private newestCreation = 0
+
   constructor(readonly deps: RoomDeps) {
     // A room with its packer, its view and its head; the events it points to are shared with the cache of events.
     this.rooms = new OneObjectCache({ max: Math.max(100, Math.floor(deps.stores.memory.roomBytes / 8_192)) })
@@ -74,6 +76,12 @@ export class Rooms {
     const room = new Room(this.deps, name.room, name.rules, name.roomId)
     this.rooms.set(name.room, room)
     return room
+  }
+
+  /** `origin_server_ts` of a create event: of every room that is made here another, and now as nearly as can be. */
+  takeCreationTs(): number {
+    this.newestCreation = Math.max(this.deps.now(), this.newestCreation + 1)
+    return this.newestCreation
   }
 
   /** Of a room that was just made. Who heard of it at once may be using it already. */

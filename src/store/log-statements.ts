@@ -84,12 +84,13 @@ function lastOfEach<T>(rows: readonly T[], key: (row: T) => string): T[] {
   return [...new Map(rows.map((row) => [key(row), row])).values()]
 }
 
+/** A room may be known by its id already, under its number; an id that another number has is refused. */
 const newRooms = (batch: Batch) =>
   over(
     'log-rooms',
     `insert into room (room, room_id, version, creation_event)
      select * from json_to_recordset($1) as x (room int, room_id text, version text, creation_event bigint)
-     on conflict (room_id) do update set version = excluded.version, creation_event = excluded.creation_event`,
+     on conflict (room) do update set version = excluded.version, creation_event = excluded.creation_event`,
     batch.lanes.flatMap(({ room, changes }) =>
       changes.flatMap(({ created }) =>
         created === undefined

@@ -1,5 +1,6 @@
 /** The head of a room as the database has it, with its summary. Only the log writer moves heads. */
 import { sql, type Kysely } from 'kysely'
+import pg from 'pg'
 import type { EventNumber, RoomNumber } from '../protocol/numbers.js'
 import type { LogTables } from './log-tables.js'
 import type { Head, RoomSummary } from './log-writer.js'
@@ -47,6 +48,10 @@ export async function roomNumber(db: Kysely<LogTables>, roomId: string): Promise
   const row = await db.selectFrom('room').select('room').where('room_id', '=', roomId).executeTakeFirstOrThrow()
   return row.room
 }
+
+/** Why a room could not be made: another has its id. */
+export const isRoomIdTaken = (cause: unknown): boolean =>
+  cause instanceof pg.DatabaseError && cause.constraint === 'room_room_id_key'
 
 /** The columns of a summary and nothing else, since it is written back as a whole. */
 export function summaryOf(row: LogTables['room_summary']): RoomSummary {

@@ -5,7 +5,7 @@ import { alias, insertAlias } from '../../src/store/aliases.js'
 import { insertAccount } from '../../src/store/accounts.js'
 import type { RoomNumber } from '../../src/protocol/numbers.js'
 import { startTestHomeserver, type TestUser } from '../support/homeserver.js'
-import { user } from '../support/rooms.js'
+import { testRooms, user } from '../support/rooms.js'
 
 const homeserver = await startTestHomeserver()
 const { services } = homeserver
@@ -32,6 +32,34 @@ const contentOf = async (request: RoomRequest, type: string, stateKey = '') =>
 const countRooms = async () => (await db.selectFrom('room').select('room').execute()).length
 
 describe('createRoom', () => {
+  it.each(['11', '12'])(
+    'makes rooms of their own of what one user asks for several times at once, version %s',
+    async (version) => {
+      const making = Array.from({ length: 30 }, () => createRoom(services, alice, { room_version: version }))
+      const made = await Promise.all(making)
+      expect(new Set(made).size).toBe(30)
+      for (const roomId of made) {
+        const room = await rooms.named(roomId)
+        const { create, head } = await rooms.head(room)
+        expect(create?.number).toBe((await stores.events.byId(room.room, create!.event.eventId))?.number)
+        expect(head.forwardExtremities).toHaveLength(1)
+      }
+    },
+  )
+
+  it('makes rooms of their own of what one user asks two processes for in the same millisecond', async () => {
+    const now = Date.now()
+    const both = await Promise.all([0, 1].map(() => testRooms(homeserver.database, { now: () => now })))
+    const made: string[] = []
+    for (const { rooms } of both) made.push(await createRoom({ ...services, rooms }, alice, {}))
+    expect(made[0]).not.toBe(made[1])
+    for (const [index, { rooms }] of both.entries()) {
+      const { create } = await rooms.head(await rooms.named(made[index]!))
+      expect(create?.event.originServerTs).toBe(now + index)
+    }
+    for (const engine of both) await engine.close()
+  })
+
   it('says which room is there when a user of another server could not be invited', async () => {
     const creating = createRoom(services, alice, { invite: ['@zoe:elsewhere.test'] })
     await expect(creating).rejects.toMatchObject({ status: 504, message: expect.stringContaining('The room !') })

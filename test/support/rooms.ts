@@ -28,6 +28,7 @@ export interface TestRoomsOptions {
   /** Another server than `testServer`: it wants a database of its own. */
   readonly server?: { readonly name: string; readonly key: SigningKey }
   readonly opaqueId?: RoomEngineOptions['opaqueId']
+  readonly now?: RoomEngineOptions['now']
 }
 
 /** The room engine on a test database, as one process has it. Two of them are two processes. */
@@ -47,6 +48,7 @@ export function testRooms(
     isAlone: options.isAlone,
     resolutionLimits: options.resolutionLimits,
     opaqueId: options.opaqueId,
+    now: options.now,
   })
 }
 
