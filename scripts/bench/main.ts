@@ -133,5 +133,6 @@ try {
   await program.parseAsync()
 } catch (cause) {
   console.error(cause instanceof Error ? cause.message : cause)
-  process.exitCode = cause instanceof UsageError ? 2 : 1
+  // Servers and connections of a scenario that failed half-way would keep the process.
+  process.exit(cause instanceof UsageError ? 2 : 1)
 }
