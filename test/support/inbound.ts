@@ -1,5 +1,5 @@
 /** Laboratory rooms in the engine, and the inbound side of a server among scripted ones. */
-import { silentLogger } from '../../src/logger.js'
+import { type Logger, silentLogger } from '../../src/logger.js'
 import { Inbound, type InboundConfig } from '../../src/room/inbound/inbound.js'
 import type { Peers } from '../../src/room/inbound/peers.js'
 import type { KnownRoom } from '../../src/room/known-room.js'
@@ -39,7 +39,7 @@ export function testInbound(
   database: Pick<TestDatabase, 'db'>,
   engine: RoomEngine,
   peers: Peers,
-  options: { readonly clock?: TestClock; readonly config?: Partial<InboundConfig> } = {},
+  options: { readonly clock?: TestClock; readonly config?: Partial<InboundConfig>; readonly logger?: Logger } = {},
 ): Inbound {
   return new Inbound({
     db: database.db,
@@ -48,7 +48,7 @@ export function testInbound(
     acls: engine.acls,
     peers,
     serverName: testServer.name,
-    logger: silentLogger,
+    logger: options.logger ?? silentLogger,
     now: options.clock?.now,
     config: options.config,
   })

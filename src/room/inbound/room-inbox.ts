@@ -50,6 +50,8 @@ export class RoomInbox {
   /** There may be rows that are neither in hand nor offered. */
   private hasMore = false
   private hasEnded = false
+  /** A peer can make thousands wait: why stands with each, and the log says it once for all that are worked off together. */
+  private hasWarned = false
   private happened: (() => void) | undefined
   private hasHappened = false
 
@@ -316,7 +318,8 @@ export class RoomInbox {
       attempts: row.attempts + 1,
     }
     if (kind === 'fault') logger.error({ ...fields, err: cause }, 'a staged PDU could not be worked off')
-    else logger.warn(fields, 'a staged PDU has to wait')
+    else if (!this.hasWarned) logger.warn(fields, 'a staged PDU has to wait, and others of its room may, too')
+    this.hasWarned ||= kind !== 'fault'
     await postpone(db, { staged: row.staged, reason, nextAttemptTs })
   }
 }

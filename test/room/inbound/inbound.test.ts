@@ -1,5 +1,6 @@
 import { afterAll, describe, expect, it } from '@jest/globals'
 import { sql } from 'kysely'
+import { type Logger, silentLogger } from '../../../src/logger.js'
 import { signedText } from '../../../src/protocol/hashes.js'
 import type { JsonObject } from '../../../src/protocol/json.js'
 import { finishEvent } from '../../../src/protocol/signing.js'
@@ -295,6 +296,21 @@ describe('a gap', () => {
     await inbound.settled()
     const { staged, extremities: found } = await held()
     expect({ staged, found }).toEqual({ staged: [], found: [child.eventId] })
+  })
+
+  it('is told in the log once for the room, however many events wait', async () => {
+    const warned: object[] = []
+    const logger = { ...silentLogger, warn: (fields: object) => void warned.push(fields) } as Logger
+    const room = newRoom()
+    const { send, held, one, two } = await setting(room, { logger })
+    const branches = room.fork(20)
+    const missed = branches.map((branch) => branch.say(bob, 'missed'))
+    const leaves = branches.map((branch) => branch.say(alice, 'leaf'))
+    for (const peer of [one, two]) peer.omit(...missed).fails('stateIds')
+    await send(leaves)
+    const { staged } = await held()
+    expect(staged.filter(({ attempts }) => attempts === 1)).toHaveLength(20)
+    expect(warned).toMatchObject([{ room_id: room.roomId, reason: staged[0]!.reason }])
   })
 
   it('costs no more than its budget; then the PDU stays staged, and may cost more the next time', async () => {
