@@ -128,11 +128,19 @@ export interface Postponement {
 }
 
 /** To be tried again, no sooner than said. Waiting for another event is no attempt. */
-export async function postpone(db: Db, { staged, reason, nextAttemptTs, waitsFor }: Postponement): Promise<void> {
+export async function postpone(db: Db, postponements: readonly Postponement[]): Promise<void> {
+  if (postponements.length === 0) return
+  const staged = postponements.map((one) => one.staged)
+  const reasons = postponements.map(({ reason }) => reason)
+  const times = postponements.map(({ nextAttemptTs }) => nextAttemptTs)
+  const waits = postponements.map(({ waitsFor }) => waitsFor ?? null)
   await sql`
-    update staged_pdu set reason = ${reason}, next_attempt_ts = ${nextAttemptTs}, waits_for = ${waitsFor ?? null},
-      attempts = attempts + ${waitsFor === undefined ? 1 : 0}
-    where staged = ${staged}
+    update staged_pdu set reason = p.reason, next_attempt_ts = p.next_attempt_ts, waits_for = p.waits_for,
+      attempts = attempts + case when p.waits_for is null then 1 else 0 end
+    from unnest(
+      ${listOf(staged, 'bigint')}, ${listOf(reasons, 'text')}, ${listOf(times, 'bigint')}, ${listOf(waits, 'text')}
+    ) as p (staged, reason, next_attempt_ts, waits_for)
+    where staged_pdu.staged = p.staged
   `.execute(db)
 }
 

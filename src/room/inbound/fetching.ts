@@ -26,6 +26,7 @@ const MORE_SERVERS = 4
 export class Fetching {
   private others: Promise<readonly string[]> | undefined
   readonly otherRooms: OtherRooms
+  private hasHeard = false
 
   constructor(
     readonly deps: InboundDeps,
@@ -53,6 +54,7 @@ export class Fetching {
         const { asking } = this.deps
         const timeout = asking.timeoutAfter(this.budget.attempts)
         const answer = await asking.ask(server, (peers, signal) => call(server, peers, signal), timeout)
+        this.hasHeard = true
         if (take(answer)) return answer
         last = new NotNow('peers', `${server} does not have it`)
       } catch (cause) {
@@ -61,6 +63,11 @@ export class Fetching {
       }
     }
     throw last
+  }
+
+  /** No server that was asked has answered. */
+  get heardNothing(): boolean {
+    return !this.hasHeard
   }
 
   private async *servers(): AsyncGenerator<string> {

@@ -41,6 +41,13 @@ interface Item {
   policy?: Verdict
 }
 
+/** A PDU that waits for another event, which is staged and to be tried again at that time. */
+interface Wait {
+  readonly pdu: StagedPdu
+  readonly nextAttemptTs: number
+  readonly waitsFor: string
+}
+
 export class RoomInbox {
   private readonly items = new Map<number, Item>()
   private readonly tasks = new Set<Promise<void>>()
@@ -198,7 +205,7 @@ export class RoomInbox {
     const failed = results.flatMap((result, i) => (result.status === 'rejected' ? [[ready[i]!, result.reason]] : []))
     const received = results.flatMap((result, i) => (result.status === 'fulfilled' ? [[ready[i]!, result.value]] : []))
     await this.leave(received as [Item, Received][])
-    for (const [item, cause] of failed as [Item, unknown][]) await this.failed(item, cause)
+    for (const [item, cause] of failed as [Item, unknown][]) await this.failed([item], cause)
   }
 
   // What cannot go yet.
@@ -219,41 +226,67 @@ export class RoomInbox {
       this.name.roomId,
       alone.flatMap(({ missing }) => missing),
     )
-    for (const { item, missing } of alone) {
-      const parent = missing.map((id) => staged.get(id)).find((found) => found !== undefined)
-      if (parent !== undefined) await this.waitFor(item, parent.pdu, parent.nextAttemptTs)
-      else if (!this.isFilling) this.fill(item)
+    const inLine: Item[] = []
+    // What stands on what waits waits with it.
+    const waiting = new Map<string, Wait>()
+    for (const { item, missing } of lacking) {
+      const parent = missing.map((id) => waiting.get(id) ?? staged.get(id)).find((found) => found !== undefined)
+      if (parent === undefined) {
+        if (!missing.some((id) => inHand.has(id))) inLine.push(item)
+      } else if (parent.nextAttemptTs > this.deps.now()) {
+        waiting.set(item.row.eventId, {
+          pdu: item.row,
+          nextAttemptTs: parent.nextAttemptTs,
+          waitsFor: parent.pdu.eventId,
+        })
+      } else if (!this.items.has(parent.pdu.staged)) await this.takeRows([parent.pdu])
     }
+    await this.wait([...waiting.values()])
+    const [first, ...others] = inLine
+    if (first !== undefined && !this.isFilling) this.fill(first, others)
   }
 
-  private async waitFor(item: Item, parent: StagedPdu, nextAttemptTs: number): Promise<void> {
-    if (nextAttemptTs <= this.deps.now()) {
-      if (!this.items.has(parent.staged)) await this.takeRows([parent])
-      return
+  private async wait(waits: readonly Wait[]): Promise<void> {
+    for (const { pdu } of waits) {
+      this.items.delete(pdu.staged)
+      this.deps.counters.countPostponed('waits')
     }
-    this.items.delete(item.row.staged)
-    const reason = `waits for ${parent.eventId}`
-    this.deps.counters.countPostponed('waits')
-    await postpone(this.deps.db, { staged: item.row.staged, reason, nextAttemptTs, waitsFor: parent.eventId })
+    const postponements = waits.map(({ pdu, nextAttemptTs, waitsFor }) => ({
+      staged: pdu.staged,
+      reason: `waits for ${waitsFor}`,
+      nextAttemptTs,
+      waitsFor,
+    }))
+    await postpone(this.deps.db, postponements)
   }
 
-  /** One at a time in a room: what is fetched for one is often what the next one misses. */
-  private fill(item: Item): void {
+  /**
+   * One at a time in a room: what is fetched for one is often what the next one misses. Where nobody answered, the same
+   * servers are not asked for each of the others in line.
+   */
+  private fill(item: Item, others: readonly Item[]): void {
     this.isFilling = true
     item.station = 'busy'
+    const { deps, name } = this
+    const budget = new Budget(budgetOf(item.row.attempts, deps.budget), deps.now, item.row.attempts)
+    const fetching = Fetching.forPdu(deps, name, item.row.origin, item.pdu.event, budget)
     this.start(async () => {
       try {
-        await this.attempt(item, () => this.receiveAfterGap(item))
+        await this.receiveAfterGap(item, fetching)
+      } catch (cause) {
+        const isSilence = fetching.heardNothing && cause instanceof NotNow && cause.kind === 'peers'
+        const alike = others.filter((other) => this.isInLine(other) && areAlike(item, other))
+        await this.failed(isSilence ? [item, ...alike] : [item], cause)
       } finally {
         this.isFilling = false
       }
     })
   }
 
-  private async receiveAfterGap(item: Item): Promise<void> {
+  private isInLine = (item: Item): boolean => this.items.get(item.row.staged)?.station === 'checked'
+
+  private async receiveAfterGap(item: Item, fetching: Fetching): Promise<void> {
     const { deps, name } = this
-    const budget = new Budget(budgetOf(item.row.attempts, deps.budget), deps.now, item.row.attempts)
-    const fetching = Fetching.forPdu(deps, name, item.row.origin, item.pdu.event, budget)
     const stateAfter = await fillGap(fetching, item.pdu)
     const { pdu, how } = checkedOf(item, stateAfter)
     const ofOtherRooms = fetching.otherRooms.among(pdu.event)
@@ -294,22 +327,26 @@ export class RoomInbox {
     try {
       await work()
     } catch (cause) {
-      await this.failed(item, cause)
+      await this.failed([item], cause)
     }
   }
 
-  private async failed({ row }: Item, cause: unknown): Promise<void> {
-    this.items.delete(row.staged)
-    // It is due at once when the database, or the process, is back.
+  private async failed(items: readonly [Item, ...Item[]], cause: unknown): Promise<void> {
+    for (const { row } of items) this.items.delete(row.staged)
+    // They are due at once when the database, or the process, is back.
     if (cause instanceof DatabaseUnavailable || this.closing.aborted) return
-    await this.postpone(row, cause)
+    const { counters, now, db } = this.deps
+    const [kind, reason] = reasonOf(cause)
+    this.tell(items[0].row, kind, reason, cause)
+    for (const _ of items) counters.countPostponed(kind)
+    const postponements = items.map(({ row: { staged, attempts } }) => {
+      return { staged, reason, nextAttemptTs: now() + retryDelay(attempts) }
+    })
+    await postpone(db, postponements)
   }
 
-  private async postpone(row: StagedPdu, cause: unknown): Promise<void> {
-    const { counters, logger, now, db } = this.deps
-    const [kind, reason] = reasonOf(cause)
-    counters.countPostponed(kind)
-    const nextAttemptTs = now() + retryDelay(row.attempts)
+  private tell(row: StagedPdu, kind: NotNow['kind'], reason: string, cause: unknown): void {
+    const { logger } = this.deps
     const fields = {
       room_id: row.roomId,
       event_id: row.eventId,
@@ -320,7 +357,6 @@ export class RoomInbox {
     if (kind === 'fault') logger.error({ ...fields, err: cause }, 'a staged PDU could not be worked off')
     else if (!this.hasWarned) logger.warn(fields, 'a staged PDU has to wait, and others of its room may, too')
     this.hasWarned ||= kind !== 'fault'
-    await postpone(db, { staged: row.staged, reason, nextAttemptTs })
   }
 }
 
@@ -328,6 +364,10 @@ const checkedOf = ({ row, pdu, policy }: Item, stateAfter?: StateAfter): Checked
   pdu,
   how: { kind: 'live', staged: row.staged, attempts: row.attempts, policy, stateAfter },
 })
+
+/** What they miss is asked of the same servers. */
+const areAlike = (one: Item, other: Item): boolean =>
+  one.row.origin === other.row.origin && one.pdu.event.sender === other.pdu.event.sender
 
 const parentsOf = ({ event }: Pdu): Set<string> => new Set([...event.prevEvents, ...event.authEvents])
 

@@ -19,7 +19,7 @@ import {
   type LabEvent,
 } from '../../support/laboratory/index.js'
 import { network, ScriptedServer } from '../../support/laboratory/scripted-server.js'
-import { held, holdRoom, mia, TestClock, testInbound } from '../../support/inbound.js'
+import { held, holdRoom, mia, TestClock, testInbound, tryAgain } from '../../support/inbound.js'
 import { testDatabase } from '../../support/postgres.js'
 import { testRooms } from '../../support/rooms.js'
 
@@ -296,6 +296,30 @@ describe('a gap', () => {
     await inbound.settled()
     const { staged, extremities: found } = await held()
     expect({ staged, found }).toEqual({ staged: [], found: [child.eventId] })
+  })
+
+  it('is asked for once, and not for each of a hundred events that stand on others, where no server answers', async () => {
+    const clock = new TestClock()
+    const room = newRoom()
+    const { send, held, one, two, inbound } = await setting(room, { clock })
+    const branches = room.fork(20)
+    const missed = branches.map((branch) => branch.say(bob, 'missed'))
+    const lines = branches.map((branch) => ['a', 'b', 'c', 'd', 'e'].map((body) => branch.say(alice, body)))
+    for (const peer of [one, two]) peer.fails('missingEvents').fails('stateIds').fails('event')
+    await send(lines.flat())
+    const { staged } = await held()
+    expect(staged).toHaveLength(100)
+    const waits = new Map(staged.map(({ event_id, waits_for }) => [event_id, waits_for]))
+    for (const line of lines) {
+      expect(line.map(({ eventId }) => waits.get(eventId))).toEqual([null, ...ids(line).slice(0, -1)])
+    }
+    expect(one.requests.length + two.requests.length).toBeLessThan(10)
+    for (const peer of [one, two])
+      for (const call of ['missingEvents', 'stateIds', 'event'] as const) peer.honestly(call)
+    await tryAgain(inbound, clock)
+    const after = await held()
+    expect(after.staged).toEqual([])
+    expect(missed.map(({ eventId }) => after.fates.get(eventId))).toEqual(Array(20).fill('accepted'))
   })
 
   it('is told in the log once for the room, however many events wait', async () => {
