@@ -11,10 +11,6 @@ export type DatabaseAddress =
 export interface Database {
   readonly db: Kysely<Tables>
   readonly pool: pg.Pool
-  /**
-   * A connection of its own beside the pool, not connected yet: for the log writer's lane, for LISTEN. Queries that are
-   * made before the answer to the last has come are sent at once.
-   */
   connect(): pg.Client
   close(): Promise<void>
 }
@@ -24,8 +20,7 @@ export interface Database {
  * fails the queries of that time, and the next ones after its return succeed.
  */
 export function openDatabase(address: DatabaseAddress, options: { max: number; log: Logger }): Database {
-  const connection = connectionConfig(address)
-  const pool = new pg.Pool({ ...connection, max: options.max, Client: NamingClient })
+  const pool = new pg.Pool({ ...connectionConfig(address), max: options.max, Client: NamingClient })
   // A connection that breaks while nobody queries it says so here; without a listener the process would end.
   // Of the error only two words are logged: the pool hangs the connection on it, password and all.
   pool.on('error', ({ code, message }: NodeJS.ErrnoException) => {
@@ -36,11 +31,18 @@ export function openDatabase(address: DatabaseAddress, options: { max: number; l
   return {
     db,
     pool,
-    connect: () => new NamingClient({ ...connection, pipeline: true }),
+    connect: () => ownConnection(address),
     // Kysely ends the pool it was given only if it was ever used.
     close: async () => void (pool.ended || (await pool.end())),
   }
 }
+
+/**
+ * A connection beside the pool, not connected yet: for the log writer's lane, for LISTEN. Queries that are made before the
+ * answer to the last has come are sent at once.
+ */
+export const ownConnection = (address: DatabaseAddress): pg.Client =>
+  new NamingClient({ ...connectionConfig(address), pipeline: true })
 
 /** With our type parsers. Five seconds without an answer are a database that is away. */
 export function connectionConfig(address: DatabaseAddress): pg.ClientConfig {

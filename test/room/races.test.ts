@@ -1,9 +1,8 @@
 import { afterAll, describe, expect, it } from '@jest/globals'
-import pg from 'pg'
 import type { KyselyPlugin } from 'kysely'
 import { rulesOf } from '../../src/protocol/room-versions.js'
 import type { RoomEngine } from '../../src/room/open-rooms.js'
-import { connectionConfig } from '../../src/store/database.js'
+import { ownConnection } from '../../src/store/database.js'
 import { logLock } from '../../src/store/log-tables.js'
 import type { RoomName } from '../../src/store/room-names.js'
 import { eventually } from '../support/eventually.js'
@@ -28,7 +27,7 @@ await database.pool.query(`
 
 /** Holds the lock of the log: nobody writes until it is let go. */
 async function holdLog(): Promise<{ waiting(count: number): Promise<unknown>; letGo(): Promise<void> }> {
-  const client = new pg.Client(connectionConfig(database.address))
+  const client = ownConnection(database.address)
   await client.connect()
   await client.query(`begin; select pg_advisory_xact_lock(${logLock})`)
   return {

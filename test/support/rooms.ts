@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto'
-import pg from 'pg'
 import { sql } from 'kysely'
 import { silentLogger } from '../../src/logger.js'
 import type { JsonObject } from '../../src/protocol/json.js'
@@ -11,7 +10,7 @@ import type { Draft } from '../../src/room/draft.js'
 import { openRooms, type RoomEngine, type RoomEngineOptions } from '../../src/room/open-rooms.js'
 import { Room } from '../../src/room/room.js'
 import { emptySummary } from '../../src/room/summary.js'
-import { connectionConfig } from '../../src/store/database.js'
+import { ownConnection } from '../../src/store/database.js'
 import type { RoomName } from '../../src/store/room-names.js'
 import type { TestDatabase } from './postgres.js'
 
@@ -38,7 +37,7 @@ export function testRooms(
 ): Promise<RoomEngine> {
   return openRooms({
     db: database.db,
-    connect: () => new pg.Client(connectionConfig(database.address)),
+    connect: () => ownConnection(database.address),
     server: options.server ?? testServer,
     identityKey,
     cacheMb: options.cacheMb ?? 64,
