@@ -178,23 +178,14 @@ const isWaiting = sql<boolean>`
   e.is_outgoing and (e.room, e.position) >= (r.room, r.first) and (e.room, e.position) <= (r.room, r.last)`
 
 function listed(rooms: readonly WaitingRoom[]): RawBuilder<unknown> {
-  const column = <T>(of: (room: WaitingRoom) => T): T[] => rooms.map(of)
-  return sql`unnest(
-    ${listOf(
-      column(({ destination }) => destination),
-      'text',
-    )}, ${listOf(
-      column(({ room }) => room),
-      'int',
-    )},
-    ${listOf(
-      column(({ from }) => from),
-      'bigint',
-    )}, ${listOf(
-      column(({ to }) => to),
-      'bigint',
-    )}
-  ) with ordinality as r (destination, room, first, last, place)`
+  const column = (name: keyof WaitingRoom, type: 'text' | 'int' | 'bigint') =>
+    listOf(
+      rooms.map((row) => row[name]),
+      type,
+    )
+  return sql`
+    unnest(${column('destination', 'text')}, ${column('room', 'int')}, ${column('from', 'bigint')}, ${column('to', 'bigint')})
+      with ordinality as r (destination, room, first, last, place)`
 }
 
 /**
