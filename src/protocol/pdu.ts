@@ -183,7 +183,12 @@ export function redactedEvent(rules: RoomVersionRules, event: RoomEvent): { even
   return { event: left, text: canonicalJson(pdu, numbersOf(rules)) }
 }
 
-function referencesOf(rules: RoomVersionRules, pdu: JsonObject, key: 'auth_events' | 'prev_events'): readonly string[] {
+/** The ids of the events that a PDU names, the format of which was checked. */
+export function referencesOf(
+  rules: RoomVersionRules,
+  pdu: JsonObject,
+  key: 'auth_events' | 'prev_events',
+): readonly string[] {
   const references = own(pdu, key)
   if (rules.eventReferenceFormat === 'id') return references as readonly string[]
   return (references as readonly (readonly [string, JsonObject])[]).map(([eventId]) => eventId)

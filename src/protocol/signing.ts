@@ -109,7 +109,7 @@ export function verifyEventSignature(
 export interface HashedEvent {
   readonly eventId: string
   /** What is to be signed: the canonical JSON of the redacted event. */
-  readonly essential: Uint8Array
+  readonly essential: string
   readonly pdu: JsonObject
   /** The canonical JSON of the event, `hashes` included, without the member `signatures`: what stands before and after it. */
   readonly textAround: readonly [before: string, after: string]
@@ -131,19 +131,18 @@ export function hashEvent(rules: RoomVersionRules, pdu: JsonObject): HashedEvent
   const hashes = { sha256: sha256Base64(joinMembers(members.filter(({ key }) => key !== 'unsigned'))) }
   const hashed = insertMember(members, memberOf('hashes', canonicalJson(hashes)))
 
-  const essential = Buffer.from(joinMembers(essentialMembers(rules, pdu, hashed)))
+  const essential = joinMembers(essentialMembers(rules, pdu, hashed))
   const textAround = joinMembersAround('signatures', hashed)
   return { eventId: ownEventId(rules, pdu, essential), essential, pdu: { ...pdu, hashes }, textAround }
 }
 
-/** The event with a signature of its `essential` bytes. */
-export function signedBy(hashed: HashedEvent, serverName: string, keyId: string, signature: Uint8Array): SignedEvent {
-  const signatures = { [serverName]: { [keyId]: encodeBase64(signature) } }
+/** The event with a signature of its `essential`, in base64. */
+export function signedBy(hashed: HashedEvent, serverName: string, keyId: string, signature: string): SignedEvent {
+  const signatures = { [serverName]: { [keyId]: signature } }
   const [before, after] = hashed.textAround
-  return {
-    pdu: { ...hashed.pdu, signatures },
-    text: `${before}"signatures":${canonicalJson(signatures)}${after}`,
-  }
+  // Joined, and not written as one template: that is kept as the dozens of pieces it was made of, for as long as the event.
+  const text = [before, '"signatures":', canonicalJson(signatures), after].join('')
+  return { pdu: { ...hashed.pdu, signatures }, text }
 }
 
 /** Hashes and signs an event of ours. Throws `CanonicalJsonError`. */
@@ -154,7 +153,7 @@ export function finishEvent(
   key: SigningKey,
 ): SignedEvent & { readonly eventId: string } {
   const hashed = hashEvent(rules, pdu)
-  return { eventId: hashed.eventId, ...signedBy(hashed, serverName, key.keyId, key.sign(hashed.essential)) }
+  return { eventId: hashed.eventId, ...signedBy(hashed, serverName, key.keyId, signText(key, hashed.essential)) }
 }
 
 const memberOf = (key: string, text: string): CanonicalMember => ({ key, text: `"${key}":${text}` })
@@ -169,14 +168,15 @@ function essentialMembers(rules: RoomVersionRules, pdu: JsonObject, members: Can
   )
 }
 
-function ownEventId(rules: RoomVersionRules, pdu: JsonObject, essential: Uint8Array): string {
+function ownEventId(rules: RoomVersionRules, pdu: JsonObject, essential: string): string {
   if (rules.eventIdFormat !== 'in-pdu') return eventIdOfHash(rules, hash('sha256', essential, 'buffer'))
   const eventId = ownString(pdu, 'event_id')
   if (eventId === undefined) throw new Error('Events of room versions 1 and 2 need an event_id before they are signed')
   return eventId
 }
 
-const signText = (key: SigningKey, text: string): string => encodeBase64(key.sign(Buffer.from(text)))
+/** In base64. */
+export const signText = (key: SigningKey, text: string): string => encodeBase64(key.sign(Buffer.from(text)))
 
 function withSignature(object: JsonObject, serverName: string, keyId: string, signature: string): JsonObject {
   const signatures = own(object, 'signatures')

@@ -11,7 +11,7 @@ import { fitsId } from '../protocol/identifiers.js'
 import { own, ownString, type JsonObject } from '../protocol/json.js'
 import { badJson, forbidden, notFound, tooLarge } from '../protocol/matrix-error.js'
 import type { DeviceNumber, EventNumber, RoomNumber, StateKeyNumber, StateReference } from '../protocol/numbers.js'
-import { checkSize, MAX_DEPTH, MAX_PREV_EVENTS, roomEventOf } from '../protocol/pdu.js'
+import { checkSize, MAX_DEPTH, MAX_PREV_EVENTS, referencesOf, roomEventOf } from '../protocol/pdu.js'
 import type { RoomEvent } from '../protocol/room-event.js'
 import type { RoomVersionRules } from '../protocol/room-versions.js'
 import { hashEvent, signedBy, type HashedEvent, type SignedEvent } from '../protocol/signing.js'
@@ -102,8 +102,8 @@ export function buildEvent(context: BuildContext, before: BuildingHead, draft: D
     content: draft.content,
     originServerTs: own(pdu, 'origin_server_ts') as number,
     depth: own(pdu, 'depth') as number,
-    prevEvents: prevEvents.map((event) => event.event.eventId),
-    authEvents: authEvents.map((event) => event.event.eventId),
+    prevEvents: referencesOf(rules, pdu, 'prev_events'),
+    authEvents: referencesOf(rules, pdu, 'auth_events'),
     redacts: draft.redacts,
     pdu,
   }
@@ -303,7 +303,7 @@ const references = (rules: RoomVersionRules, events: readonly StoredEvent[]) =>
     : events.map(({ event }) => [event.eventId, { sha256: encodeBase64(referenceHash(rules, event.pdu)) }] as const)
 
 /** Stands in the event while its signature is being made. */
-const noSignature = new Uint8Array(64)
+const noSignature = 'A'.repeat(86)
 
 function finish(
   { rules, server }: BuildContext,

@@ -7,14 +7,15 @@
 import { extname } from 'node:path'
 import { URL } from 'node:url'
 import { Worker } from 'node:worker_threads'
-import type { SigningKey } from '../protocol/signing.js'
+import { signText, type SigningKey } from '../protocol/signing.js'
+import { SEPARATOR } from './signing-messages.js'
 
 /** From so many on, the thread signs. */
 const SEVERAL = 3
 
 interface Asked {
-  readonly message: Uint8Array
-  readonly resolve: (signature: Uint8Array) => void
+  readonly text: string
+  readonly resolve: (signature: string) => void
 }
 
 export class OwnSignatures {
@@ -25,9 +26,10 @@ export class OwnSignatures {
 
   constructor(readonly key: SigningKey) {}
 
-  sign(message: Uint8Array): Promise<Uint8Array> {
+  /** Of a canonical JSON text. Resolves with the signature in base64. */
+  sign(text: string): Promise<string> {
     return new Promise((resolve) => {
-      this.asked.push({ message, resolve })
+      this.asked.push({ text, resolve })
       // Those who go on in the same moment (src/store/turns.ts) go together.
       if (this.asked.length === 1) queueMicrotask(() => this.flush())
     })
@@ -39,11 +41,11 @@ export class OwnSignatures {
     if (asked.length < SEVERAL) return this.signHere(asked)
     this.thread ??= this.start()
     this.underWay.push(asked)
-    this.thread.postMessage(asked.map(({ message }) => message))
+    this.thread.postMessage(asked.map(({ text }) => text).join(SEPARATOR))
   }
 
   private signHere(asked: readonly Asked[]): void {
-    for (const { message, resolve } of asked) resolve(this.key.sign(message))
+    for (const { text, resolve } of asked) resolve(signText(this.key, text))
   }
 
   private start(): Worker {
@@ -51,7 +53,8 @@ export class OwnSignatures {
       workerData: this.key.privateKey,
     })
     thread.unref()
-    thread.on('message', (signatures: readonly Uint8Array[]) => {
+    thread.on('message', (answer: string) => {
+      const signatures = answer.split(SEPARATOR)
       this.underWay.shift()?.forEach(({ resolve }, at) => resolve(signatures[at]!))
     })
     const ended = () => {

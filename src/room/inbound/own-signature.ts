@@ -1,5 +1,4 @@
 /** Our signature on an event of another server: on an invite of one of our users, or a join that one of them lets in. */
-import { encodeBase64 } from '../../protocol/base64.js'
 import type { RoomVersionRules } from '../../protocol/room-versions.js'
 import type { OwnServer } from '../build-event.js'
 import type { KeysOf } from './keys-of-batch.js'
@@ -8,8 +7,8 @@ import { withSignature } from './signatures.js'
 
 /** What the event is has to be checked before: whoever has our signature on it can show it to everybody. */
 export async function signAsWell({ name, signatures }: OwnServer, rules: RoomVersionRules, pdu: Pdu): Promise<Pdu> {
-  const signature = await signatures.sign(Buffer.from(pdu.essential))
-  return withSignature(rules, pdu, name, signatures.key.keyId, encodeBase64(signature))
+  const signature = await signatures.sign(pdu.essential)
+  return withSignature(rules, pdu, name, signatures.key.keyId, signature)
 }
 
 /** Nobody is asked for the key with which we just signed. */
