@@ -14,7 +14,7 @@ import type { DeviceNumber, EventNumber, RoomNumber, StateKeyNumber, StateRefere
 import { checkSize, MAX_DEPTH, MAX_PREV_EVENTS, referencesOf, roomEventOf } from '../protocol/pdu.js'
 import type { RoomEvent } from '../protocol/room-event.js'
 import type { RoomVersionRules } from '../protocol/room-versions.js'
-import { hashEvent, signedBy, type HashedEvent, type SignedEvent } from '../protocol/signing.js'
+import { hashEvent, signedBy, type HashedEvent } from '../protocol/signing.js'
 import { change, emptyState, type SegmentPacker } from '../protocol/state-trie.js'
 import type { Head, NewEvent, RoomSummary } from '../store/log-writer.js'
 import type { StateView } from '../store/state-view.js'
@@ -116,18 +116,18 @@ export function buildEvent(context: BuildContext, before: BuildingHead, draft: D
   const stateKey = draft.stateKey === undefined ? undefined : context.internedKey(draft.type, draft.stateKey)
   const stateAfter = stateKey === undefined ? state : view.run(change(context.packer, state, [[stateKey, number]]))
 
-  const { hashed, unfinished } = finish(context, pdu)
+  const hashed = hashedOf(context, pdu)
   const event: RoomEvent = {
     ...unsigned,
     eventId: hashed.eventId,
-    roomId: context.roomId ?? roomEventOf(rules, unfinished.pdu, hashed.eventId).roomId,
-    pdu: unfinished.pdu,
+    roomId: context.roomId ?? roomEventOf(rules, hashed.pdu, hashed.eventId).roomId,
+    pdu: hashed.pdu,
   }
   const stored: StoredEvent = {
     number,
     room: context.room,
     event,
-    text: unfinished.text,
+    text: notSigned,
     stateKey,
     position: undefined,
     anchor: undefined,
@@ -302,24 +302,27 @@ const references = (rules: RoomVersionRules, events: readonly StoredEvent[]) =>
     ? events.map(({ event }) => event.eventId)
     : events.map(({ event }) => [event.eventId, { sha256: encodeBase64(referenceHash(rules, event.pdu)) }] as const)
 
-/** Stands in the event while its signature is being made. */
-const noSignature = 'A'.repeat(86)
+/** The text of an event whose signature is being made. */
+const notSigned = ''
 
-function finish(
-  { rules, server }: BuildContext,
-  pdu: JsonObject,
-): { readonly hashed: HashedEvent; readonly unfinished: SignedEvent } {
+/** @throws MatrixError 413 when the event is too large once it is signed. */
+function hashedOf({ rules, server }: BuildContext, pdu: JsonObject): HashedEvent {
   try {
     const hashed = hashEvent(rules, pdu)
-    const unfinished = signedBy(hashed, server.name, server.signatures.key.keyId, noSignature)
-    const size = checkSize(unfinished.text)
+    const [before, after] = hashed.textAround
+    const size = checkSize(
+      `${before}"signatures":{"${server.name}":{"${server.signatures.key.keyId}":"${anySignature}"}}${after}`,
+    )
     if (!size.allowed) throw tooLarge(`The event is ${size.reason}`)
-    return { hashed, unfinished }
+    return hashed
   } catch (cause) {
     if (cause instanceof CanonicalJsonError) throw badJson(`content: ${cause.message}`)
     throw cause
   }
 }
+
+/** As long as every signature is, in base64. */
+const anySignature = 'A'.repeat(86)
 
 /**
  * What a redaction by a local user may name: an event of this room that is not `m.room.create`, their own or, with the
