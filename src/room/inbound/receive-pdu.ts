@@ -18,6 +18,7 @@ import { contentHashMatches } from '../../protocol/hashes.js'
 import { redactedEvent } from '../../protocol/pdu.js'
 import type { RoomVersionRules } from '../../protocol/room-versions.js'
 import type { Verdict } from '../../protocol/verdict.js'
+import { isPauseDue, pause } from '../../store/pauses.js'
 import type { Arrival, Received } from '../arrival.js'
 import type { KnownRoom } from '../known-room.js'
 import type { InboundDeps } from './inbound-deps.js'
@@ -45,6 +46,8 @@ export async function checkPdu(
 ): Promise<Pdu | Dropped> {
   const wrong = await wrongSignature(rules, pdu, keys)
   if (wrong !== undefined) return drop('signature', wrong)
+  // Of many, the signatures are verified on other threads, and found right in one moment.
+  if (isPauseDue()) await pause()
   if (contentHashMatches(rules, pdu.event.pdu)) return pdu
   counters.redacted++
   return { ...redactedEvent(rules, pdu.event), essential: pdu.essential }

@@ -128,3 +128,19 @@ describe('an event whose state takes a resolution beyond the limit', () => {
     expect(extremities).toEqual([said.eventId, topic.eventId].sort())
   })
 })
+
+describe('events as large as they may be', () => {
+  it('of thousands of keys, a transaction full of them, hold nobody up', async () => {
+    const room = labRoom({ members: [bob, mia] })
+    const { send, held } = await inboundOf(room, { database, engine })
+    const content = Object.fromEntries(Array.from({ length: 5_000 }, (_, at) => [`key${at}`, at % 10]))
+    const large = Array.from({ length: 12 }, (_, at) =>
+      room.event(bob, { type: 'org.example.large', content: { ...content, at } }),
+    )
+    expect(large[0]!.text.length).toBeGreaterThan(50_000)
+    const loop = heldLongest()
+    await send(...large)
+    expect((await held()).fates.get(large.at(-1)!.eventId)).toBe('accepted')
+    expect(loop()).toBeLessThan(50)
+  })
+})
