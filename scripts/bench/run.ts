@@ -1,5 +1,6 @@
 /** One run of a scenario, from the command line's options to the printed report. */
 
+import { setMaxListeners } from 'node:events'
 import { Population } from './population.js'
 import { Progress } from './progress.js'
 import { humanReport, report } from './report.js'
@@ -59,6 +60,8 @@ class Ending {
   readonly #interrupt = () => this.#controller.abort(new Error('interrupted'))
 
   constructor(maxMinutes: number) {
+    // Each server that a scenario plays listens for the end.
+    setMaxListeners(0, this.#controller.signal)
     const outOfTime = () => this.#controller.abort(new Error(`not done after ${maxMinutes} minutes (--max-minutes)`))
     this.#timer = setTimeout(outOfTime, maxMinutes * 60_000)
     process.once('SIGINT', this.#interrupt)
