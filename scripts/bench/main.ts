@@ -78,7 +78,8 @@ const program = new Command('bench')
       .addOption(number('--peers <n>', 'servers that send, each with one request under way', 8, 1, 200))
       .addOption(number('--rooms <n>', 'rooms of each of them', 4, 1, 1000))
       .addOption(number('--events <n>', 'events of a round', 5000, 1, 1_000_000))
-      .option('--poisoned', 'a little at a time, alone and beside a room nobody can go on with', false),
+      .option('--poisoned', 'at a pace, alone and beside a room nobody can go on with', false)
+      .addOption(number('--pace <n>', 'PDUs a second of all of them, with --poisoned', 200, 1, 2_000)),
   )
   .addCommand(
     scenarioCommand<FederationOutOptions>(federationOut, 'one event to many servers; starts a Hearth of its own')

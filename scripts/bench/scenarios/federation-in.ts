@@ -2,7 +2,7 @@
  * `federation-in`: other servers, scripted, send signed transactions over plain HTTP into rooms that they have joined, until
  * all of it is verified, judged and durable. Each server has one transaction under way, as the specification asks.
  *
- * With `--poisoned` they send a little at a time, and the clock of each transaction runs until a member has it from
+ * With `--poisoned` they send at a pace, and the clock of each transaction runs until a member has it from
  * `/sync`: by turns alone, and beside a server that sends events on events nobody has and then does not answer.
  */
 
@@ -27,11 +27,12 @@ export interface FederationInOptions {
   /** In a round, over all rooms. */
   readonly events: number
   readonly poisoned: boolean
+  /** With `poisoned`: PDUs of all peers together, in a second. */
+  readonly pace: number
 }
 
 const MOST_PDUS = 50
-/** With `--poisoned`: events of a transaction, and the time from the begin of one to that of the next, in ms. */
-const LITTLE = 5
+/** With `--poisoned`: the time from the begin of a peer's transaction to that of its next, in ms. */
 const PACE_MS = 200
 const POISONED_PACE_MS = 500
 const SEEN_WITHIN_MS = 30_000
@@ -195,13 +196,14 @@ class InboundLoad {
   }
 
   async #pacedBy({ peer, rooms }: Writer, index: number, end: number, answers: number[], seen: number[]) {
+    const count = Math.min(MOST_PDUS, Math.ceil((this.bench.options.pace * PACE_MS) / 1_000 / this.writers.length))
     let next = performance.now() + (index * PACE_MS) / this.writers.length
     for (let turn = 0; next < end && !this.bench.signal.aborted; turn++) {
       await pause(next - performance.now())
       next = Math.max(next + PACE_MS, performance.now())
       const room = rooms[turn % rooms.length]!
       const marker = `bench.${this.#run}.${this.#sequence++}.`
-      const pdus = Array.from({ length: LITTLE }, (_, i) => room.say(i === LITTLE - 1 ? marker : undefined))
+      const pdus = Array.from({ length: count }, (_, i) => room.say(i === count - 1 ? marker : undefined))
       const transaction = peer.transaction(pdus)
       const began = performance.now()
       const isSeen = new Promise<void>((resolve) => this.#seen.set(marker, resolve))
