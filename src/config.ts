@@ -40,6 +40,8 @@ export interface Config {
   }
   /** Servers that are asked for the keys of those that do not answer. */
   readonly keyNotaries: readonly string[]
+  /** Where figures are served; undefined: nowhere. */
+  readonly metrics: ListenAddress | undefined
   readonly log: { readonly level: LogLevel; readonly format: LogFormat }
 }
 
@@ -105,6 +107,7 @@ const variables = [
   'TLS_LISTEN',
   'TLS_CERT_FILE',
   'TLS_KEY_FILE',
+  'METRICS_LISTEN',
   'DATABASE_URL',
   'DATA_DIR',
   'SIGNING_KEY_FILE',
@@ -185,6 +188,7 @@ function readAll(read: Reader, terminal: boolean): Omit<Config, 'database'> {
     cacheMb: read.get('CACHE_MB', parseCacheMb, '256') ?? 0,
     outbound: { trustedCaFile, allow: read.get('OUTBOUND_ALLOW', parseAllow) ?? [] },
     keyNotaries: read.get('KEY_NOTARIES', parseServerNames) ?? [],
+    metrics: read.get('METRICS_LISTEN', parseListen),
     log: {
       level: read.get('LOG_LEVEL', oneOf(...logLevels), 'info') ?? 'info',
       format: read.get('LOG_FORMAT', oneOf('json', 'pretty'), terminal ? 'pretty' : 'json') ?? 'json',

@@ -3,6 +3,7 @@ import { assemble } from './assemble.js'
 import type { Config, ListenAddress, Secrets } from './config.js'
 import { listen, type RunningServer } from './http/server.js'
 import type { Logger } from './logger.js'
+import { metricsApp } from './metrics.js'
 import { establishIdentity } from './server-identity.js'
 import { openServerDatabase } from './server-database.js'
 
@@ -61,6 +62,12 @@ export async function startHomeserver(
       const secure = await listen(app, { ...tls.listen, tls, logger: log })
       parts.add((how) => secure.close(how === 'quick' ? 0 : GRACE_MS))
       addresses.push(urlOf('https', tls.listen, secure))
+    }
+    const { metrics } = config
+    if (metrics !== undefined) {
+      const figures = await listen(metricsApp(database.db, log), { ...metrics, logger: log })
+      parts.add(() => figures.close(0))
+      log.info({ url: `${urlOf('http', metrics, figures)}/metrics` }, 'serving metrics')
     }
     parts.add(async () => shuttingDown.abort())
     database.tellAddress(addresses.join(' and '))

@@ -176,7 +176,7 @@ describe('.env.example', () => {
     const shown = [...manual.matchAll(/^#([A-Z_]+)=(.*)$/gm)].map(([, name = '', value = '']) => [name, value] as const)
     const names = shown.map(([name]) => name)
     expect(read({}, names.map((name) => `${name}=`).join('\n')).warnings).toEqual([])
-    expect(names).toHaveLength(20)
+    expect(names).toHaveLength(21)
     const defaults = Object.fromEntries(shown.filter(([name]) => !name.startsWith('TLS_')))
     expect(read(defaults).config).toEqual(read({}).config)
   })

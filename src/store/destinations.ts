@@ -239,6 +239,8 @@ export interface OpenTransaction extends Covered {
   readonly body: string
   readonly pdus: number
   readonly edus: number
+  /** Since when it is on its way. */
+  readonly createdTs: number
   /** How often its destination has said that it does not take what is in it, and since when. */
   readonly refusals: number
   readonly refusedTs: number | undefined
@@ -252,8 +254,8 @@ export async function transactionInFlight(db: Db, destination: string): Promise<
     .where('destination', '=', destination)
     .executeTakeFirst()
   if (row === undefined) return undefined
-  const { transaction_id: id, body, rooms, outbox, pdus, edus, refusals, refused_ts } = row
-  return { id, body, rooms, outbox, pdus, edus, refusals, refusedTs: refused_ts ?? undefined }
+  const { transaction_id: id, body, rooms, outbox, pdus, edus, created_ts: createdTs, refusals, refused_ts } = row
+  return { id, body, rooms, outbox, pdus, edus, createdTs, refusals, refusedTs: refused_ts ?? undefined }
 }
 
 /** Returns the destinations whose transaction was written; of the others the lease is lost. */

@@ -87,6 +87,7 @@ function transactionOf(
     outbox: durable.map(({ number }) => number),
     pdus: pdus.length,
     edus: texts.length,
+    createdTs: deps.now(),
     refusals: 0,
     refusedTs: undefined,
   }

@@ -296,8 +296,8 @@ export class FederationSender {
   private note(destination: string, outcome: Outcome): void {
     if (outcome.kind === 'nothing to send' || outcome.kind === 'passed over') return
     const { logger } = this.options
-    const { id: txn_id, pdus, edus } = outcome.transaction
-    const fields = { destination, txn_id, pdus, edus }
+    const { id: txn_id, pdus, edus, createdTs } = outcome.transaction
+    const fields = { destination, txn_id, pdus, edus, lag_ms: this.deps.now() - createdTs }
     if (outcome.kind === 'sent') {
       this.resting.delete(destination)
       return logger.debug(fields, 'sent a transaction')
