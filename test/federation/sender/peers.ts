@@ -1,7 +1,7 @@
 /** Destinations by a script: what each was sent, and how it answers. */
 import { Unreachable, type Remote, type RemoteRequest } from '../../../src/federation/remote.js'
 import { FederationSender, type SenderConfig } from '../../../src/federation/sender/sender.js'
-import { silentLogger } from '../../../src/logger.js'
+import { type Logger, silentLogger } from '../../../src/logger.js'
 import type { Json, JsonObject } from '../../../src/protocol/json.js'
 import type { KnownRoom } from '../../../src/room/known-room.js'
 import type { RoomEngine } from '../../../src/room/open-rooms.js'
@@ -102,20 +102,21 @@ export interface TestSenderOptions {
   readonly peers?: Peers
   readonly clock?: TestClock
   readonly config?: Partial<SenderConfig>
+  readonly logger?: Logger
 }
 
 /** The sender of one process, as it is assembled. */
 export function testSender(
   database: Pick<TestDatabase, 'db'>,
   engine: RoomEngine,
-  { peers = new Peers(), clock = new TestClock(), config }: TestSenderOptions = {},
+  { peers = new Peers(), clock = new TestClock(), config, logger = silentLogger }: TestSenderOptions = {},
 ): TestSender {
   const sender = new FederationSender({
     db: database.db,
     stores: engine.stores,
     serverName: testServer.name,
     remote: peers,
-    logger: silentLogger,
+    logger,
     now: clock.now,
     random: () => 0.5,
     config,

@@ -2,6 +2,7 @@
 import { afterEach, describe, expect, it } from '@jest/globals'
 import { RemoteError } from '../../../src/federation/remote.js'
 import { retryDelay } from '../../../src/federation/sender/back-off.js'
+import { type Logger, silentLogger } from '../../../src/logger.js'
 import type { JsonObject } from '../../../src/protocol/json.js'
 import { carol, dave, erin } from '../../support/laboratory/index.js'
 import { eventually } from '../../support/eventually.js'
@@ -323,6 +324,20 @@ describe('a destination that fails', () => {
       await settled()
       expect(peers.to(one)).toHaveLength(asked + 1)
     }
+  })
+
+  it('is in the log with how long what it was sent has been on its way', async () => {
+    const lags: unknown[] = []
+    const info = ({ lag_ms }: { lag_ms?: number }) => void lags.push(lag_ms)
+    const { engine, peers, clock, settled } = await start({ logger: { ...silentLogger, info } as Logger })
+    const { room } = await sharedRoom(engine, [])
+    await settled()
+    peers.kill(one)
+    await say(engine, room, mia, 'hello')
+    await settled()
+    clock.pass(2_000)
+    await settled()
+    expect(lags).toEqual([0, 2_000])
   })
 
   it('is asked at once when it is heard', async () => {
