@@ -33,11 +33,11 @@ function systemError(error: SystemError): string | undefined {
 function listenError(code: string | undefined, where: string): string | undefined {
   switch (code) {
     case 'EADDRINUSE':
-      return `${where} is used by another program. Stop that one, or choose another port in LISTEN (or TLS_LISTEN)`
+      return `${where} is used by another program. Stop that one, or choose another port in LISTEN (or TLS_LISTEN, METRICS_LISTEN)`
     case 'EACCES':
-      return `no permission to listen on ${where}. Ports below 1024 are for root; choose another in LISTEN (or TLS_LISTEN)`
+      return `no permission to listen on ${where}. Ports below 1024 are for root; choose another in LISTEN (or TLS_LISTEN, METRICS_LISTEN)`
     case 'EADDRNOTAVAIL':
-      return `${where} is not an address of this machine. Choose another in LISTEN (or TLS_LISTEN)`
+      return `${where} is not an address of this machine. Choose another in LISTEN (or TLS_LISTEN, METRICS_LISTEN)`
     default:
       return undefined
   }

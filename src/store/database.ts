@@ -11,6 +11,7 @@ export type DatabaseAddress =
 export interface Database {
   readonly db: Kysely<Tables>
   readonly pool: pg.Pool
+  /** As `ownConnection`. */
   connect(): pg.Client
   close(): Promise<void>
 }
