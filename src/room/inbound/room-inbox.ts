@@ -177,6 +177,8 @@ export class RoomInbox {
       ({ pdu }) => parentsOf(pdu),
     )
     for (const item of cyclic) await this.drop(item.row, 'cycle', 'it is among its own ancestors')
+    // Taken before it is asked what is held: what is stored between the two is in hand, and not missing from both.
+    const inHand = new Set([...this.items.values()].map(({ pdu }) => pdu.event.eventId))
     const held = await this.held(ordered)
     const ready: Item[] = []
     const stuck: Item[] = []
@@ -186,7 +188,7 @@ export class RoomInbox {
       else if (ready.length < AT_ONCE && handed.add(item.pdu.event.eventId)) ready.push(item)
     }
     if (ready.length > 0) this.start(() => this.receiveAll(ready))
-    await this.unstick(stuck, held, handed)
+    await this.unstick(stuck, held, inHand)
   }
 
   private held(items: readonly Item[]): Promise<ReadonlyMap<string, HeldEvent>> {
@@ -214,11 +216,10 @@ export class RoomInbox {
   private async unstick(
     stuck: readonly Item[],
     held: ReadonlyMap<string, HeldEvent>,
-    handed: ReadonlySet<string>,
+    inHand: ReadonlySet<string>,
   ): Promise<void> {
     if (stuck.length === 0) return
-    const inHand = new Set([...this.items.values()].map(({ pdu }) => pdu.event.eventId))
-    const lacking = stuck.map((item) => ({ item, missing: missingOf(item.pdu, held).filter((id) => !handed.has(id)) }))
+    const lacking = stuck.map((item) => ({ item, missing: missingOf(item.pdu, held) }))
     const alone = lacking.filter(({ missing }) => !missing.some((id) => inHand.has(id)))
     if (alone.length === 0) return
     const staged = await stagedAmong(

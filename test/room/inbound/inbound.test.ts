@@ -1,4 +1,4 @@
-import { afterAll, describe, expect, it } from '@jest/globals'
+import { afterAll, describe, expect, it, jest } from '@jest/globals'
 import { sql } from 'kysely'
 import { type Logger, silentLogger } from '../../../src/logger.js'
 import { signedText } from '../../../src/protocol/hashes.js'
@@ -46,6 +46,12 @@ async function setting(room: Branch, options: Parameters<typeof testInbound>[3] 
     return answers
   }
   return { name, one, two, inbound, send, held: () => held(database, name) }
+}
+
+function promised(): [resolve: () => void, promise: Promise<void>] {
+  let settle!: () => void
+  const promise = new Promise<void>((resolve) => (settle = resolve))
+  return [() => settle(), promise]
 }
 
 const permutations = <T>(items: readonly T[]): T[][] =>
@@ -99,6 +105,50 @@ describe('a transaction', () => {
     room.merge(left, right)
     events.push(room.say(alice, 'merge'), room.say(bob, 'after'))
     await send(order.map((i) => events[i]!))
+    const { extremities: found, staged } = await held()
+    expect({ found, staged, fetched: inbound.counters.fetched }).toEqual({
+      found: extremities(room),
+      staged: [],
+      fetched: 0,
+    })
+  })
+
+  it('asks no peer for what is being stored while it is looked for', async () => {
+    const room = newRoom()
+    const { inbound, held } = await setting(room)
+    const [left, right] = room.fork() as [Branch, Branch]
+    const [first, second] = [left.say(bob, 'left'), right.topic(alice, 'right')]
+    room.merge(left, right)
+    const merge = room.say(alice, 'merge')
+    const [looked, isLookedFor] = promised()
+    const [stored, isStored] = promised()
+    const { receiveAll } = engine.rooms
+    const storing = jest.spyOn(engine.rooms, 'receiveAll').mockImplementation(async (name, arrivals) => {
+      if (arrivals.some(({ event }) => event.eventId === first.eventId)) await isLookedFor
+      // Longer than it takes to look for it.
+      else for (let i = 0; i < 10; i++) await held()
+      return receiveAll.call(engine.rooms, name, arrivals)
+    })
+    const { held: looking, ended } = inbound.deps
+    const looksFor = looking.ask.bind(looking)
+    jest.spyOn(looking, 'ask').mockImplementation(async (wanted) => {
+      const answer = await looksFor(wanted)
+      if (!ids([first, second]).every((id) => wanted.eventIds.includes(id))) return answer
+      looked()
+      await isStored
+      return answer
+    })
+    const ends = ended.ask.bind(ended)
+    jest.spyOn(ended, 'ask').mockImplementation(async (events) => {
+      const isAwaited = await ends(events)
+      stored()
+      return isAwaited
+    })
+    await inbound.transaction('one.example', texts([first]))
+    await eventually('the first is handed over', () => storing.mock.calls.length > 0)
+    await inbound.transaction('one.example', texts([second, merge]))
+    await inbound.settled()
+    storing.mockRestore()
     const { extremities: found, staged } = await held()
     expect({ found, staged, fetched: inbound.counters.fetched }).toEqual({
       found: extremities(room),
