@@ -767,7 +767,7 @@ export class Room implements RoomLane {
     if (row === undefined) throw new Error(`room ${this.room} has no head`)
     const { head, summary, creationEvent, nextSegment } = row
     await this.deps.stores.events.followPartialJoin(this.room, head.partialJoin)
-    const events = await this.deps.stores.events.events(this.room, [...head.forwardExtremities, creationEvent])
+    const events = await this.deps.stores.events.placed(this.room, [...head.forwardExtremities, creationEvent])
     return {
       nextSegment,
       building: {

@@ -73,11 +73,12 @@ export class Events {
       if (event === undefined) missing.push(number)
       else found.set(number, event)
     }
-    if (missing.length > 0) {
-      const rows = await this.select(sql`event.room = ${room} and event.event = any(${missing}::bigint[])`)
-      for (const event of rows) found.set(event.number, event)
-    }
+    if (missing.length > 0) for (const event of await this.read(room, missing)) found.set(event.number, event)
     return found
+  }
+
+  private read(room: RoomNumber, numbers: readonly EventNumber[]): Promise<StoredEvent[]> {
+    return this.select(sql`event.room = ${room} and event.event = any(${[...numbers]}::bigint[])`)
   }
 
   /** Events of several rooms. One statement for all that are not in memory. */
@@ -100,14 +101,19 @@ export class Events {
     return found
   }
 
+  /**
+   * Events that have a place in the room, as those of its head: another process may have learned it since they were read
+   * as outliers, and this one not heard of it yet.
+   */
+  async placed(room: RoomNumber, numbers: readonly EventNumber[]): Promise<Map<EventNumber, StoredEvent>> {
+    const found = await this.events(room, numbers)
+    const outliers = numbers.filter((number) => found.get(number)?.stateBefore === undefined)
+    if (outliers.length > 0) for (const event of await this.read(room, outliers)) found.set(event.number, event)
+    return found
+  }
+
   async byId(room: RoomNumber, eventId: string): Promise<StoredEvent | undefined> {
-    const row = await this.db
-      .selectFrom('event')
-      .select('event')
-      .where('room', '=', room)
-      .where('event_id', '=', eventId)
-      .executeTakeFirst()
-    return row && (await this.events(room, [row.event])).get(row.event)
+    return (await this.byIds(room, [eventId])).get(eventId)
   }
 
   /** By event id; events that are not here are absent. One statement, and what it says is newer than what is in memory. */

@@ -7,7 +7,7 @@ import { logLock } from '../../src/store/log-tables.js'
 import type { RoomName } from '../../src/store/room-names.js'
 import { eventually } from '../support/eventually.js'
 import { arrivalOf } from '../support/inbound.js'
-import { labRoom, type LabEvent } from '../support/laboratory/index.js'
+import { labRoom, type Branch, type LabEvent } from '../support/laboratory/index.js'
 import { testDatabase } from '../support/postgres.js'
 import { join, say, testRoom, testRooms, user } from '../support/rooms.js'
 
@@ -82,6 +82,31 @@ describe('a room in memory', () => {
     release()
     await before
     expect(await other.rooms.membership(there, bob)).toBe('ban')
+    await other.close()
+  })
+
+  it('takes what another process has placed for no outlier, as which it knows it', async () => {
+    const lab = labRoom({ name: 'outlier', members: ['@bob:two.example', alice] })
+    const [create, ...others] = lab.events.map(arrivalOf)
+    const name = await engine.rooms.adopt(create!, lab.rules.version)
+    await engine.rooms.receiveAll(name, others)
+    const other = await testRooms(database)
+    const { memory, names, events } = other.stores
+    const there = (await names.find(name.roomId))!
+    const [left, right] = lab.fork() as [Branch, Branch]
+    const said = left.say('@bob:two.example', 'hello')
+    const { event: outlier } = await other.rooms.receive(there, { ...arrivalOf(said), kind: 'outlier' })
+    const asItWas = { ...outlier }
+    await engine.rooms.receive(name, arrivalOf(said))
+    await other.catchUp()
+    // As it is until it hears of that.
+    const forget = () => memory.events.set(outlier.number, { ...asItWas })
+    forget()
+    other.rooms.invalidate([there.room])
+    const beside = right.say('@bob:two.example', 'beside it')
+    expect(await other.rooms.receive(there, arrivalOf(beside))).toMatchObject({ event: { fate: 'accepted' } })
+    forget()
+    expect(await events.byId(there.room, said.eventId)).toMatchObject({ stateBefore: expect.any(Number) as unknown })
     await other.close()
   })
 
