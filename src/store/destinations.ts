@@ -171,11 +171,12 @@ const isFor = sql<boolean>`
         and substring(k.key from position(':'::bytea in k.key) + 1) = convert_to(r.destination, 'UTF8')))`
 
 /**
- * As rows, and in the order of rows: so only the index of outgoing events gives the order. By the room and a position
- * alone it was planned as a walk along the positions of all rooms.
+ * As rows, and in the order of rows, by what only the index of outgoing events has: it alone finds them and gives their
+ * order. By the room and a position alone it was planned as a walk along the positions of all rooms.
  */
 const isWaiting = sql<boolean>`
-  e.is_outgoing and (e.room, e.position) >= (r.room, r.first) and (e.room, e.position) <= (r.room, r.last)`
+  e.is_outgoing and (e.room::bigint, e.position) >= (r.room::bigint, r.first)
+    and (e.room::bigint, e.position) <= (r.room::bigint, r.last)`
 
 function listed(rooms: readonly WaitingRoom[]): RawBuilder<unknown> {
   const column = (name: keyof WaitingRoom, type: 'text' | 'int' | 'bigint') =>
@@ -200,7 +201,7 @@ export async function waitingEvents(db: Db, rooms: readonly WaitingRoom[], limit
       from ${listed(rooms)} cross join lateral (
         select e.event, e.position from event e
         where ${isWaiting} and ${isFor}
-        order by e.room, e.position limit ${limit}
+        order by e.room::bigint, e.position limit ${limit}
       ) e
     ) x
     where number <= ${limit} order by place, position
@@ -214,13 +215,13 @@ export async function newestOfLong(db: Db, rooms: readonly WaitingRoom[], bound:
     select r.destination, r.room, (
       select e.position from event e
       where ${isWaiting} and ${isFor}
-      order by e.room desc, e.position desc limit 1
+      order by e.room::bigint desc, e.position desc limit 1
     ) as from, r.last as to
     from ${listed(rooms)}
     where exists (
       select from event e
       where ${isWaiting} and ${isFor}
-      order by e.room, e.position offset ${bound})
+      order by e.room::bigint, e.position offset ${bound})
   `.execute(db)
   return rows
 }
