@@ -77,6 +77,9 @@ const longApart = (count: number): Scenario => ({
       }
       await Promise.all([changes(alice), changes(bob)])
     })
+    // A Synapse that was sent the first change and then the last, and did not ask for what lies between, goes on from both
+    // until its next event.
+    await stage.meetAgain(roomId)
   },
 })
 
