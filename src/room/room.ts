@@ -133,11 +133,20 @@ class ArrivalEntry extends PendingEntry {
     readonly arrival: Arrival,
     /** undefined: to be gathered anew. */
     public atHand: AtHand | undefined,
+    /** What is at hand may hold events that were on their way since then: `Room.beginning`. */
+    private since: number,
     private readonly gather: () => Promise<AtHand>,
     created: { readonly version: string } | undefined,
   ) {
     super(lane, created, arrival.event.eventId)
     this.effort = effortOf(arrival.attempts ?? 0)
+  }
+
+  /** What was on its way when the room was begun anew is gone, and may be stored under another number. */
+  keepUp(beginning: number): void {
+    if (this.since === beginning) return
+    this.since = beginning
+    this.atHand = undefined
   }
 
   build(room: Building, before: BuildingHead): BuiltEntry {
@@ -209,6 +218,8 @@ export class Room implements RoomLane {
   private lastTurn: Promise<void> | undefined
   /** Grows when a head that was read may be old: one that is being read is read again. */
   private outdated = 0
+  /** Grows when all that is pending is built again, or gone. */
+  private beginning = 0
   /** What building reads through; what it holds is let go after each build. */
   private readonly view: StateView
   /** Pending changes were built on a head that is gone; set until they are built again. */
@@ -303,7 +314,14 @@ export class Room implements RoomLane {
     const atHand = await gather(this.deps.stores, this.room, arrivals)
     const entries = arrivals.map(
       (arrival) =>
-        new ArrivalEntry(this, arrival, atHand, () => gather(this.deps.stores, this.room, [arrival]), created),
+        new ArrivalEntry(
+          this,
+          arrival,
+          atHand,
+          this.beginning,
+          () => gather(this.deps.stores, this.room, [arrival]),
+          created,
+        ),
     )
     const results: Promise<PromiseSettledResult<Received>[]>[] = []
     for (const entry of entries) {
@@ -360,6 +378,7 @@ export class Room implements RoomLane {
   }
 
   private takeIn(entry: ArrivalEntry): void {
+    entry.keepUp(this.beginning)
     const id = entry.arrival.event.eventId
     entry.same = this.pendingIds.get(id)
     const before = entry.same?.events.find(({ stored }) => stored.event.eventId === id)
@@ -675,6 +694,7 @@ export class Room implements RoomLane {
     this.rebuilding = new Promise((resolve) => (finished = resolve))
     try {
       this.startFrom(await this.load())
+      this.beginning++
       // What was refused in an attempt that failed is not built again: nobody would write it.
       const entries = this.pending.filter((entry) => !isSettled(entry))
       this.pendingNumbers.clear()
@@ -684,7 +704,7 @@ export class Room implements RoomLane {
         entry.change = undefined
         // What is made of a draft now is another event.
         entry.numbers = []
-        if (entry instanceof ArrivalEntry) entry.atHand = undefined
+        if (entry instanceof ArrivalEntry) entry.keepUp(this.beginning)
       }
       for (const entry of entries) await this.rebuildOne(entry)
     } finally {
@@ -736,6 +756,7 @@ export class Room implements RoomLane {
   reset(): void {
     this.deps.resolutions.forget(this.view)
     this.outdated++
+    this.beginning++
     this.isStale = true
     this.pendingHead = undefined
     this.committedHead = undefined

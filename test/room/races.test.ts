@@ -1,4 +1,4 @@
-import { afterAll, describe, expect, it } from '@jest/globals'
+import { afterAll, describe, expect, it, jest } from '@jest/globals'
 import type { KyselyPlugin } from 'kysely'
 import { rulesOf } from '../../src/protocol/room-versions.js'
 import type { RoomEngine } from '../../src/room/open-rooms.js'
@@ -107,6 +107,50 @@ describe('a room in memory', () => {
     expect(await other.rooms.receive(there, arrivalOf(beside))).toMatchObject({ event: { fate: 'accepted' } })
     forget()
     expect(await events.byId(there.room, said.eventId)).toMatchObject({ stateBefore: expect.any(Number) as unknown })
+    await other.close()
+  })
+
+  it('builds on what another process has stored, when it was about to store the same, and more that stands on it', async () => {
+    const lab = labRoom({ name: 'overtaken', members: ['@bob:two.example', alice] })
+    const [create, ...others] = lab.events.map(arrivalOf)
+    const name = await engine.rooms.adopt(create!, lab.rules.version)
+    await engine.rooms.receiveAll(name, others)
+    const other = await testRooms(database)
+    const there = (await other.stores.names.find(name.roomId))!
+    const first = lab.say('@bob:two.example', 'first')
+    const [left, right] = lab.fork() as [Branch, Branch]
+    const second = left.say('@bob:two.example', 'second')
+    const third = right.say('@bob:two.example', 'third')
+    const log = await holdLog()
+    const elsewhere = other.rooms.receive(there, arrivalOf(first))
+    await log.waiting(1)
+    const { eventNumbers } = engine.stores
+    let letGo!: () => void
+    const isStored = new Promise<void>((resolve) => (letGo = resolve))
+    const refilling = jest.spyOn(eventNumbers, 'refill').mockReturnValue(isStored)
+    const take = eventNumbers.take.bind(eventNumbers)
+    let taken = 0
+    jest
+      .spyOn(eventNumbers, 'take')
+      .mockImplementation(() => (taken++ === 2 && refilling.mock.calls.length === 0 ? undefined : take()))
+    const here = engine.rooms.receiveAll(name, [first, second, third].map(arrivalOf))
+    await log.waiting(2)
+    await eventually('the third waits', () => refilling.mock.calls.length > 0)
+    await log.letGo()
+    await elsewhere
+    await eventually(
+      'the second is stored',
+      async () => (await engine.stores.events.byId(name.room, second.eventId)) !== undefined,
+    )
+    jest.restoreAllMocks()
+    letGo()
+    expect((await here).map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'fulfilled'])
+    const stored = await engine.stores.events.byIds(
+      name.room,
+      [first, second, third].map(({ eventId }) => eventId),
+    )
+    const prevEvents = [second, third].map(({ eventId }) => stored.get(eventId)?.prevEvents)
+    expect(prevEvents).toEqual([[stored.get(first.eventId)?.number], [stored.get(first.eventId)?.number]])
     await other.close()
   })
 
