@@ -46,6 +46,16 @@ async function holdLog(): Promise<{ waiting(count: number): Promise<unknown>; le
   }
 }
 
+/** A room that other servers share, here and in another process. */
+async function ofOthers(roomName: string) {
+  const lab = labRoom({ name: roomName, members: ['@bob:two.example', alice] })
+  const [create, ...events] = lab.events.map(arrivalOf)
+  const name = await engine.rooms.adopt(create!, lab.rules.version)
+  await engine.rooms.receiveAll(name, events)
+  const other = await testRooms(database)
+  return { lab, name, other, there: (await other.stores.names.find(name.roomId))! }
+}
+
 const ban = (by: RoomEngine, room: RoomName) => by.rooms.changeMembership(room, alice, bob, { membership: 'ban' })
 
 async function expectOneChain(room: RoomName): Promise<void> {
@@ -86,13 +96,8 @@ describe('a room in memory', () => {
   })
 
   it('takes what another process has placed for no outlier, as which it knows it', async () => {
-    const lab = labRoom({ name: 'outlier', members: ['@bob:two.example', alice] })
-    const [create, ...others] = lab.events.map(arrivalOf)
-    const name = await engine.rooms.adopt(create!, lab.rules.version)
-    await engine.rooms.receiveAll(name, others)
-    const other = await testRooms(database)
-    const { memory, names, events } = other.stores
-    const there = (await names.find(name.roomId))!
+    const { lab, name, other, there } = await ofOthers('outlier')
+    const { memory, events } = other.stores
     const [left, right] = lab.fork() as [Branch, Branch]
     const said = left.say('@bob:two.example', 'hello')
     const { event: outlier } = await other.rooms.receive(there, { ...arrivalOf(said), kind: 'outlier' })
@@ -111,12 +116,7 @@ describe('a room in memory', () => {
   })
 
   it('builds on what another process has stored, when it was about to store the same, and more that stands on it', async () => {
-    const lab = labRoom({ name: 'overtaken', members: ['@bob:two.example', alice] })
-    const [create, ...others] = lab.events.map(arrivalOf)
-    const name = await engine.rooms.adopt(create!, lab.rules.version)
-    await engine.rooms.receiveAll(name, others)
-    const other = await testRooms(database)
-    const there = (await other.stores.names.find(name.roomId))!
+    const { lab, name, other, there } = await ofOthers('overtaken')
     const first = lab.say('@bob:two.example', 'first')
     const [left, right] = lab.fork() as [Branch, Branch]
     const second = left.say('@bob:two.example', 'second')
