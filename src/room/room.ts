@@ -311,17 +311,9 @@ export class Room implements RoomLane {
     created?: { readonly version: string },
   ): Promise<PromiseSettledResult<Received>[]> {
     await this.internKeys(arrivals.map(({ event }) => event))
-    const atHand = await gather(this.deps.stores, this.room, arrivals)
+    const atHand = await this.gather(arrivals)
     const entries = arrivals.map(
-      (arrival) =>
-        new ArrivalEntry(
-          this,
-          arrival,
-          atHand,
-          this.beginning,
-          () => gather(this.deps.stores, this.room, [arrival]),
-          created,
-        ),
+      (arrival) => new ArrivalEntry(this, arrival, atHand, this.beginning, () => this.gather([arrival]), created),
     )
     const results: Promise<PromiseSettledResult<Received>[]>[] = []
     for (const entry of entries) {
@@ -331,6 +323,24 @@ export class Room implements RoomLane {
       if (isPauseDue()) await pause()
     }
     return (await Promise.all(results)).flat()
+  }
+
+  /** What is on its way now may be stored before the database answers, which has not heard of it then. */
+  private async gather(arrivals: readonly Arrival[]): Promise<AtHand> {
+    const { stores } = this.deps
+    if (this.pending.length === 0) return gather(stores, this.room, arrivals)
+    const named = arrivals.flatMap(({ event }) => [...event.prevEvents, ...event.authEvents])
+    const events = named.map((id) => [id, this.onItsWay(id)] as const)
+    const ids = arrivals.map(({ event }) => event.eventId)
+    const missed = ids.filter((id) => this.isMissedByPending(id))
+    const redactions = ids.map((id) => [id, this.pendingRedactionsOf(id)] as const)
+    const atHand = await gather(stores, this.room, arrivals)
+    for (const [id, event] of events) if (atHand.events.get(id) === undefined) atHand.events.set(id, event)
+    return {
+      events: atHand.events,
+      missed: new Set([...atHand.missed, ...missed]),
+      redactions: new Map(redactions.map(([id, some]) => [id, union(atHand.redactions.get(id) ?? [], some)])),
+    }
   }
 
   /**
@@ -612,7 +622,7 @@ export class Room implements RoomLane {
       held: (eventId) =>
         this.pendingById(eventId) ??
         (atHand.events.has(eventId) ? atHand.events.get(eventId) : this.eventById(eventId)),
-      redactionsOf: (eventId) => [...(atHand.redactions.get(eventId) ?? []), ...this.pendingRedactionsOf(eventId)],
+      redactionsOf: (eventId) => union(atHand.redactions.get(eventId) ?? [], this.pendingRedactionsOf(eventId)),
       isMissed: (eventId) => atHand.missed.has(eventId) || this.isMissedByPending(eventId),
     }
   }
@@ -620,7 +630,11 @@ export class Room implements RoomLane {
   private pendingById(eventId: string): StoredEvent | undefined {
     const entry = this.pendingIds.get(eventId)
     if (entry?.signing !== undefined) throw new Missing(() => entry.signing ?? Promise.resolve())
-    return entry?.events.find(({ stored }) => stored.event.eventId === eventId)?.stored
+    return this.onItsWay(eventId)
+  }
+
+  private onItsWay(eventId: string): StoredEvent | undefined {
+    return this.pendingIds.get(eventId)?.events.find(({ stored }) => stored.event.eventId === eventId)?.stored
   }
 
   private pendingRedactionsOf(eventId: string): StoredEvent[] {
@@ -813,6 +827,11 @@ function asProvisional(entry: PendingEntry, { events, after, completion }: Built
   const provisional = { policy: policy?.allowed === false ? policy.reason : undefined }
   return events.map((event) => (event.stored.stateBefore === undefined ? event : { ...event, provisional }))
 }
+
+/** Each once. */
+const union = (some: readonly StoredEvent[], others: readonly StoredEvent[]): StoredEvent[] => [
+  ...new Map([...some, ...others].map((event) => [event.number, event])).values(),
+]
 
 /** Refused while it was rebuilt, or written before: the writer settles it with the batch. */
 const isSettled = (entry: RoomEntry): boolean => entry.refusal !== undefined || entry.duplicateOf !== undefined

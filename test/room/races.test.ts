@@ -154,6 +154,25 @@ describe('a room in memory', () => {
     await other.close()
   })
 
+  it('knows what is stored while the database is asked for it', async () => {
+    const { lab, name, other } = await ofOthers('meanwhile')
+    const [first, second] = [lab.say('@bob:two.example', 'first'), lab.say('@bob:two.example', 'second')]
+    const log = await holdLog()
+    const storing = engine.rooms.receive(name, arrivalOf(first))
+    await log.waiting(1)
+    const { events } = engine.stores
+    const look = events.aroundArrivals.bind(events)
+    jest.spyOn(events, 'aroundArrivals').mockImplementationOnce(async (...asked) => {
+      const around = await look(...asked)
+      await log.letGo()
+      await storing
+      return around
+    })
+    expect(await engine.rooms.receive(name, arrivalOf(second))).toMatchObject({ event: { fate: 'accepted' } })
+    jest.restoreAllMocks()
+    await other.close()
+  })
+
   it('is the only one of its room, also when it is pushed out while it writes', async () => {
     const [room, elsewhere] = [await testRoom(engine, alice), await testRoom(engine, alice)]
     const log = await holdLog()
