@@ -311,9 +311,10 @@ export class Room implements RoomLane {
     created?: { readonly version: string },
   ): Promise<PromiseSettledResult<Received>[]> {
     await this.internKeys(arrivals.map(({ event }) => event))
+    const { beginning } = this
     const atHand = await this.gather(arrivals)
     const entries = arrivals.map(
-      (arrival) => new ArrivalEntry(this, arrival, atHand, this.beginning, () => this.gather([arrival]), created),
+      (arrival) => new ArrivalEntry(this, arrival, atHand, beginning, () => this.gather([arrival]), created),
     )
     const results: Promise<PromiseSettledResult<Received>[]>[] = []
     for (const entry of entries) {

@@ -1,4 +1,4 @@
-import { afterAll, describe, expect, it, jest } from '@jest/globals'
+import { afterAll, afterEach, describe, expect, it, jest } from '@jest/globals'
 import type { KyselyPlugin } from 'kysely'
 import { rulesOf } from '../../src/protocol/room-versions.js'
 import type { RoomEngine } from '../../src/room/open-rooms.js'
@@ -14,6 +14,7 @@ import { join, say, testRoom, testRooms, user } from '../support/rooms.js'
 const database = await testDatabase()
 const engine = await testRooms(database, { cacheMb: 1 })
 afterAll(() => engine.close())
+afterEach(() => void jest.restoreAllMocks())
 const alice = user('alice')
 const bob = user('bob')
 
@@ -169,7 +170,27 @@ describe('a room in memory', () => {
       return around
     })
     expect(await engine.rooms.receive(name, arrivalOf(second))).toMatchObject({ event: { fate: 'accepted' } })
-    jest.restoreAllMocks()
+    await other.close()
+  })
+
+  it('builds on what another process has stored, when it was about to store the same while it asked what is there', async () => {
+    const { lab, name, other, there } = await ofOthers('asked')
+    const [first, second] = [lab.say('@bob:two.example', 'first'), lab.say('@bob:two.example', 'second')]
+    const log = await holdLog()
+    const elsewhere = other.rooms.receive(there, arrivalOf(first))
+    await log.waiting(1)
+    const here = engine.rooms.receive(name, arrivalOf(first))
+    await log.waiting(2)
+    const { events } = engine.stores
+    const look = events.aroundArrivals.bind(events)
+    jest.spyOn(events, 'aroundArrivals').mockImplementationOnce(async (...asked) => {
+      const around = await look(...asked)
+      await log.letGo()
+      await Promise.all([elsewhere, here])
+      return around
+    })
+    const { event } = await engine.rooms.receive(name, arrivalOf(second))
+    expect(event.prevEvents).toEqual([(await elsewhere).event.number])
     await other.close()
   })
 
