@@ -42,26 +42,28 @@ export function canonicalMembers(object: JsonObject, numbers: CanonicalNumbers =
   return members
 }
 
-/** These members, in canonical order, with one more. Its key must not be among them. */
-export function insertMember(members: readonly CanonicalMember[], member: CanonicalMember): CanonicalMember[] {
-  return members.toSpliced(placeOf(member.key, members), 0, member)
+/** Puts one more member in its place among those of an object. Its key must not be among them. */
+export function addMember(members: CanonicalMember[], member: CanonicalMember): void {
+  const at = members.findIndex(({ key }) => compareCodePoints(key, member.key) > 0)
+  if (at === -1) members.push(member)
+  else members.splice(at, 0, member)
 }
 
-function placeOf(key: string, members: readonly CanonicalMember[]): number {
-  const at = members.findIndex((member) => compareCodePoints(member.key, key) > 0)
-  return at === -1 ? members.length : at
+/** The canonical text of the object that has these members, which are in canonical order, but for one left out. */
+export function joinMembers(members: readonly CanonicalMember[], leftOut?: string): string {
+  let text = ''
+  for (const member of members) {
+    if (member.key !== leftOut) text += (text === '' ? '{' : ',') + member.text
+  }
+  return text === '' ? '{}' : text + '}'
 }
 
-/** The canonical text of the object that has these members, which are in canonical order. */
-export const joinMembers = (members: readonly CanonicalMember[]): string =>
-  `{${members.map(({ text }) => text).join(',')}}`
-
-/** The same without a member that is still to come: what will stand before and after it. Its key must not be among them. */
-export function joinMembersAround(key: string, members: readonly CanonicalMember[]): [before: string, after: string] {
-  const at = placeOf(key, members)
-  const before = members.slice(0, at).map(({ text }) => `${text},`)
-  const after = members.slice(at).map(({ text }) => `,${text}`)
-  return [`{${before.join('')}`, `${after.join('')}}`]
+/** The same in one piece, for a text that is kept: one that was added up stays in memory as the pieces it was made of. */
+export function joinMembersForGood(members: readonly CanonicalMember[]): string {
+  const pieces: string[] = []
+  for (const { text } of members) pieces.push(pieces.length === 0 ? '{' : ',', text)
+  pieces.push(pieces.length === 0 ? '{}' : '}')
+  return pieces.join('')
 }
 
 /** The order of canonical JSON. `<` on strings compares UTF-16 units and puts U+1F600 before U+FF61. */

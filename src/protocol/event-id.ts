@@ -1,5 +1,5 @@
-import { encodeBase64, encodeBase64Url } from './base64.js'
-import { referenceHash } from './hashes.js'
+import { hash } from 'node:crypto'
+import { sha256Base64, signedText } from './hashes.js'
 import { ownString, type JsonObject } from './json.js'
 import type { RoomVersionRules } from './room-versions.js'
 
@@ -7,12 +7,12 @@ import type { RoomVersionRules } from './room-versions.js'
 export function eventIdOf(rules: RoomVersionRules, pdu: JsonObject): string {
   return rules.eventIdFormat === 'in-pdu'
     ? required(ownString(pdu, 'event_id'), 'event_id')
-    : eventIdOfHash(rules, referenceHash(rules, pdu))
+    : eventIdOfEssential(rules, signedText(rules, pdu))
 }
 
-/** The event id that a reference hash makes. Not for room versions 1 and 2, whose ids are free. */
-export const eventIdOfHash = (rules: RoomVersionRules, referenceHash: Uint8Array): string =>
-  '$' + (rules.eventIdFormat === 'hash-base64' ? encodeBase64(referenceHash) : encodeBase64Url(referenceHash))
+/** The event id that the essential fields make (`signedText`). Not for room versions 1 and 2, whose ids are free. */
+export const eventIdOfEssential = (rules: RoomVersionRules, essential: string): string =>
+  '$' + (rules.eventIdFormat === 'hash-base64' ? sha256Base64(essential) : hash('sha256', essential, 'base64url'))
 
 /**
  * The room of an event whose format was checked. From version 12 on `m.room.create` names no room: its own id is the

@@ -1,7 +1,6 @@
 import {
   createPrivateKey,
   createPublicKey,
-  hash,
   sign as signBytes,
   verify as verifyBytes,
   type KeyObject,
@@ -10,15 +9,15 @@ import { LRUCache } from 'lru-cache'
 import nacl from 'tweetnacl'
 import { decodeBase64, encodeBase64 } from './base64.js'
 import {
+  addMember,
   CanonicalJsonError,
   canonicalJson,
   canonicalMembers,
-  insertMember,
   joinMembers,
-  joinMembersAround,
+  joinMembersForGood,
   type CanonicalMember,
 } from './canonical-json.js'
-import { eventIdOfHash } from './event-id.js'
+import { eventIdOfEssential } from './event-id.js'
 import { numbersOf, sha256Base64, signedText } from './hashes.js'
 import { isObject, own, ownString, type JsonObject } from './json.js'
 import { keptKeys, redactContent } from './redaction.js'
@@ -111,8 +110,8 @@ export interface HashedEvent {
   /** What is to be signed: the canonical JSON of the redacted event. */
   readonly essential: string
   readonly pdu: JsonObject
-  /** The canonical JSON of the event, `hashes` included, without the member `signatures`: what stands before and after it. */
-  readonly textAround: readonly [before: string, after: string]
+  /** Of the whole event, `hashes` included, in canonical order. */
+  readonly members: readonly CanonicalMember[]
 }
 
 /** `text` is the canonical JSON of the whole event. */
@@ -122,54 +121,64 @@ export interface SignedEvent {
 }
 
 /**
- * Hashes an event of ours. `hashes` and `signatures` of `pdu`, if it has any, are replaced; `unsigned` is kept and not
- * covered. Every send runs this, so each member is written once and three texts are joined from them. Throws
- * `CanonicalJsonError`.
+ * Hashes an event of ours, which has neither `hashes` nor `signatures` yet. Every send runs this, so each member is written
+ * once and three texts are joined from them. Throws `CanonicalJsonError`.
  */
 export function hashEvent(rules: RoomVersionRules, pdu: JsonObject): HashedEvent {
-  const members = canonicalMembers(pdu, numbersOf(rules)).filter(({ key }) => key !== 'hashes' && key !== 'signatures')
-  const hashes = { sha256: sha256Base64(joinMembers(members.filter(({ key }) => key !== 'unsigned'))) }
-  const hashed = insertMember(members, memberOf('hashes', canonicalJson(hashes)))
-
-  const essential = joinMembers(essentialMembers(rules, pdu, hashed))
-  const textAround = joinMembersAround('signatures', hashed)
-  return { eventId: ownEventId(rules, pdu, essential), essential, pdu: { ...pdu, hashes }, textAround }
+  const members = canonicalMembers(pdu, numbersOf(rules))
+  const sha256 = sha256Base64(joinMembers(members, 'unsigned'))
+  addMember(members, { key: 'hashes', text: `"hashes":{"sha256":"${sha256}"}` })
+  const essential = joinMembers(essentialMembers(rules, pdu, members))
+  return { eventId: ownEventId(rules, pdu, essential), essential, pdu: { ...pdu, hashes: { sha256 } }, members }
 }
 
 /** The event with a signature of its `essential`, in base64. */
 export function signedBy(hashed: HashedEvent, serverName: string, keyId: string, signature: string): SignedEvent {
-  const signatures = { [serverName]: { [keyId]: signature } }
-  const [before, after] = hashed.textAround
-  // Joined, and not written as one template: that is kept as the dozens of pieces it was made of, for as long as the event.
-  const text = [before, '"signatures":', canonicalJson(signatures), after].join('')
-  return { pdu: { ...hashed.pdu, signatures }, text }
+  const members = [...hashed.members]
+  addMember(members, signaturesMember(serverName, keyId, signature))
+  const pdu = { ...hashed.pdu, signatures: { [serverName]: { [keyId]: signature } } }
+  return { pdu, text: joinMembersForGood(members) }
 }
 
-/** Hashes and signs an event of ours. Throws `CanonicalJsonError`. */
+/** Server names, key ids and base64 hold nothing that JSON would escape. */
+const signaturesMember = (serverName: string, keyId: string, signature: string): CanonicalMember => ({
+  key: 'signatures',
+  text: `"signatures":{"${serverName}":{"${keyId}":"${signature}"}}`,
+})
+
+/** As long as every signature is, in base64. */
+const anySignature = 'A'.repeat(86)
+
+/** The event as large as it will be with a signature of this server and key. */
+export const textToBeSigned = ({ members }: HashedEvent, serverName: string, keyId: string): string =>
+  joinMembers([...members, signaturesMember(serverName, keyId, anySignature)])
+
+/** Hashes and signs an event of ours. `hashes` and `signatures` of `pdu`, if it has any, are replaced. Throws `CanonicalJsonError`. */
 export function finishEvent(
   rules: RoomVersionRules,
   pdu: JsonObject,
   serverName: string,
   key: SigningKey,
 ): SignedEvent & { readonly eventId: string } {
-  const hashed = hashEvent(rules, pdu)
+  const hashed = hashEvent(rules, { ...pdu, hashes: undefined, signatures: undefined })
   return { eventId: hashed.eventId, ...signedBy(hashed, serverName, key.keyId, signText(key, hashed.essential)) }
 }
 
-const memberOf = (key: string, text: string): CanonicalMember => ({ key, text: `"${key}":${text}` })
-
 /** What `redact` keeps, as members: those at the top level are the same, the content is another. */
-function essentialMembers(rules: RoomVersionRules, pdu: JsonObject, members: CanonicalMember[]): CanonicalMember[] {
+function essentialMembers(
+  rules: RoomVersionRules,
+  pdu: JsonObject,
+  members: readonly CanonicalMember[],
+): CanonicalMember[] {
   const kept = keptKeys(rules)
   const content = redactContent(rules, ownString(pdu, 'type'), own(pdu, 'content'))
-  return insertMember(
-    members.filter(({ key }) => kept.includes(key)),
-    memberOf('content', canonicalJson(content, numbersOf(rules))),
-  )
+  const essential = members.filter(({ key }) => kept.includes(key))
+  addMember(essential, { key: 'content', text: `"content":${canonicalJson(content, numbersOf(rules))}` })
+  return essential
 }
 
 function ownEventId(rules: RoomVersionRules, pdu: JsonObject, essential: string): string {
-  if (rules.eventIdFormat !== 'in-pdu') return eventIdOfHash(rules, hash('sha256', essential, 'buffer'))
+  if (rules.eventIdFormat !== 'in-pdu') return eventIdOfEssential(rules, essential)
   const eventId = ownString(pdu, 'event_id')
   if (eventId === undefined) throw new Error('Events of room versions 1 and 2 need an event_id before they are signed')
   return eventId

@@ -14,7 +14,7 @@ import type { DeviceNumber, EventNumber, RoomNumber, StateKeyNumber, StateRefere
 import { checkSize, MAX_DEPTH, MAX_PREV_EVENTS, referencesOf, roomEventOf } from '../protocol/pdu.js'
 import type { RoomEvent } from '../protocol/room-event.js'
 import type { RoomVersionRules } from '../protocol/room-versions.js'
-import { hashEvent, signedBy, type HashedEvent } from '../protocol/signing.js'
+import { hashEvent, signedBy, textToBeSigned, type HashedEvent } from '../protocol/signing.js'
 import { change, emptyState, type SegmentPacker } from '../protocol/state-trie.js'
 import type { Head, NewEvent, RoomSummary } from '../store/log-writer.js'
 import type { StateView } from '../store/state-view.js'
@@ -33,6 +33,8 @@ export interface BuildingHead {
   /** `m.room.create`; undefined before it is made. */
   readonly create: StoredEvent | undefined
 }
+
+type Making<T> = { -readonly [K in keyof T]: T[K] }
 
 export interface OwnServer {
   readonly name: string
@@ -80,7 +82,8 @@ export function buildEvent(context: BuildContext, before: BuildingHead, draft: D
   const { rules, view } = context
   const { state, prevEvents, others } = standOn(context, before)
   const lookUp = remembering((type, key) => view.stateEvent(state, type, key))
-  const authEvents = authEventKeys(rules, { ...draft, stateKey: draft.stateKey })
+  const { type, sender, stateKey: key, content } = draft
+  const authEvents = authEventKeys(rules, { type, sender, stateKey: key, content })
     .map(([type, key]) => knownMember(before, type, lookUp(type, key)))
     .filter((event) => event !== undefined)
   const replaced = draft.stateKey === undefined ? undefined : lookUp(draft.type, draft.stateKey)
@@ -92,7 +95,7 @@ export function buildEvent(context: BuildContext, before: BuildingHead, draft: D
 
   const pdu = pduOf(context, prevEvents, draft, authEvents)
   const roomId = context.roomId ?? ''
-  const unsigned: RoomEvent = {
+  const event: Making<RoomEvent> = {
     // Versions 1 and 2 ask whether a redaction is of the server of its target. Later ids are hashes, known in the end.
     eventId: ownString(pdu, 'event_id') ?? '',
     roomId,
@@ -107,9 +110,9 @@ export function buildEvent(context: BuildContext, before: BuildingHead, draft: D
     redacts: draft.redacts,
     pdu,
   }
-  const verdict = authorize(rules, unsigned, (type, key) => lookUp(type, key)?.event, before.create?.event)
+  const verdict = authorize(rules, event, (type, key) => lookUp(type, key)?.event, before.create?.event)
   if (!verdict.allowed) throw forbidden(`You may not send this event: ${verdict.reason}`)
-  if (others.length > 0) requireAllowedNow(context, before, unsigned)
+  if (others.length > 0) requireAllowedNow(context, before, event)
   // All that may be missing is looked at before the signature is made: what follows is done once.
   const number = context.takeNumber()
   const attention = attentionTo(context, before, draft, lookUp)
@@ -117,12 +120,9 @@ export function buildEvent(context: BuildContext, before: BuildingHead, draft: D
   const stateAfter = stateKey === undefined ? state : view.run(change(context.packer, state, [[stateKey, number]]))
 
   const hashed = hashedOf(context, pdu)
-  const event: RoomEvent = {
-    ...unsigned,
-    eventId: hashed.eventId,
-    roomId: context.roomId ?? roomEventOf(rules, hashed.pdu, hashed.eventId).roomId,
-    pdu: hashed.pdu,
-  }
+  event.eventId = hashed.eventId
+  event.pdu = hashed.pdu
+  if (context.roomId === undefined) event.roomId = roomEventOf(rules, hashed.pdu, hashed.eventId).roomId
   const stored: StoredEvent = {
     number,
     room: context.room,
@@ -274,18 +274,19 @@ export function pduOf(
   const { rules, roomId, server } = context
   const deepest = prevEvents.reduce((depth, event) => Math.max(depth, event.event.depth), 0)
   const redactsBeside = draft.redacts !== undefined && !rules.redactsInContent
-  const pdu = {
+  // In canonical order, and key by key: this is done for every send.
+  const pdu: Making<JsonObject> = {
     auth_events: references(rules, authEvents),
-    prev_events: references(rules, prevEvents),
     content: draft.content,
     depth: Math.min(deepest + 1, MAX_DEPTH),
     origin_server_ts: draft.originServerTs ?? context.now,
-    sender: draft.sender,
-    type: draft.type,
-    ...(roomId === undefined ? {} : { room_id: roomId }),
-    ...(draft.stateKey === undefined ? {} : { state_key: draft.stateKey }),
-    ...(redactsBeside ? { redacts: draft.redacts } : {}),
+    prev_events: references(rules, prevEvents),
   }
+  if (redactsBeside) pdu['redacts'] = draft.redacts
+  if (roomId !== undefined) pdu['room_id'] = roomId
+  pdu['sender'] = draft.sender
+  if (draft.stateKey !== undefined) pdu['state_key'] = draft.stateKey
+  pdu['type'] = draft.type
   return withOwnId(rules, server, pdu)
 }
 
@@ -309,10 +310,7 @@ const notSigned = ''
 function hashedOf({ rules, server }: BuildContext, pdu: JsonObject): HashedEvent {
   try {
     const hashed = hashEvent(rules, pdu)
-    const [before, after] = hashed.textAround
-    const size = checkSize(
-      `${before}"signatures":{"${server.name}":{"${server.signatures.key.keyId}":"${anySignature}"}}${after}`,
-    )
+    const size = checkSize(textToBeSigned(hashed, server.name, server.signatures.key.keyId))
     if (!size.allowed) throw tooLarge(`The event is ${size.reason}`)
     return hashed
   } catch (cause) {
@@ -320,9 +318,6 @@ function hashedOf({ rules, server }: BuildContext, pdu: JsonObject): HashedEvent
     throw cause
   }
 }
-
-/** As long as every signature is, in base64. */
-const anySignature = 'A'.repeat(86)
 
 /**
  * What a redaction by a local user may name: an event of this room that is not `m.room.create`, their own or, with the

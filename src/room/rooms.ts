@@ -170,7 +170,7 @@ export class Rooms {
     const key = `${clientTransaction.device}:${clientTransaction.key}`
     const underWay = this.sending.get(key)
     if (underWay !== undefined) return underWay
-    const sending = this.sendOnce(name, { ...draft, transaction: clientTransaction }, check)
+    const sending = this.sendOnce(name, asPartOf(clientTransaction, draft), check)
     this.sending.set(key, sending)
     try {
       return await sending
@@ -365,8 +365,20 @@ const sameContent = (left: JsonObject, right: JsonObject): boolean => {
   }
 }
 
+/** Written out: all drafts have one shape then, and a send is quicker by it than by a copy that adds a key. */
+const asPartOf = (transaction: ClientTransaction, draft: Draft): Draft => ({
+  type: draft.type,
+  sender: draft.sender,
+  content: draft.content,
+  stateKey: draft.stateKey,
+  redacts: draft.redacts,
+  transaction,
+  originServerTs: draft.originServerTs,
+  replacement: draft.replacement,
+})
+
 function clientTransactionOf(name: RoomName, { device, endpoint, transactionId }: Transaction): ClientTransaction {
-  const scope = JSON.stringify([endpoint, name.roomId, transactionId])
+  const scope = canonicalJson([endpoint, name.roomId, transactionId])
   const key = hash('sha256', scope, 'hex').slice(0, 32)
   return { device, key, transactionId }
 }

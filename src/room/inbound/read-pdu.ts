@@ -1,7 +1,6 @@
 /** Check 1 on receipt of a PDU: is it an event of its room version at all? Synchronous, and asks nobody. */
-import { hash } from 'node:crypto'
 import { canonicalJson, CanonicalJsonError } from '../../protocol/canonical-json.js'
-import { eventIdOfHash } from '../../protocol/event-id.js'
+import { eventIdOfEssential } from '../../protocol/event-id.js'
 import { numbersOf, signedText } from '../../protocol/hashes.js'
 import { isObject, ownString, type JsonObject } from '../../protocol/json.js'
 import { checkPduShape, checkSize, MAX_EVENT_BYTES, roomEventOf } from '../../protocol/pdu.js'
@@ -69,7 +68,7 @@ function pduOf(rules: RoomVersionRules, roomId: string, signed: JsonObject): Pdu
 const idOf = (rules: RoomVersionRules, signed: JsonObject, essential: string): string =>
   rules.eventIdFormat === 'in-pdu'
     ? ownString(signed, 'event_id')!
-    : eventIdOfHash(rules, hash('sha256', essential, 'buffer'))
+    : eventIdOfEssential(rules, essential)
 
 /** Ids of versions 1 and 2 are free: only there can one. */
 const namesItself = ({ eventId, prevEvents, authEvents }: RoomEvent): boolean =>
