@@ -112,11 +112,13 @@ class DraftsEntry extends PendingEntry {
     let after = before
     let { roomId } = context
     for (const draft of this.drafts) {
-      const step = buildEvent({ ...context, roomId }, after, draft)
+      const step = buildEvent(roomId === context.roomId ? context : { ...context, roomId }, after, draft)
       events.push(step.event)
       signed.push(step.signed)
       roomId ??= step.event.stored.event.roomId
-      after = { ...step.after, head: { ...step.after.head, version: before.head.version + 1 } }
+      // However many they are, the head moves once.
+      const version = before.head.version + 1
+      after = step.after.head.version === version ? step.after : { ...step.after, head: { ...step.after.head, version } }
     }
     return { events, after, signed: signed.length === 1 ? signed[0]! : Promise.all(signed) }
   }
@@ -234,7 +236,7 @@ export class Room implements RoomLane {
     this.view = new StateView(deps.stores, room, {
       segment: (segment) => this.packer.get(segment),
       event: (number) => this.pendingEvent(number),
-      events: () => [...this.pendingNumbers.values(), ...(this.building?.values() ?? [])],
+      events: () => [...this.pendingNumbers.values(), ...this.building.values()],
     })
     this.packer = this.newPacker(FIRST_SEGMENT)
   }
@@ -492,16 +494,15 @@ export class Room implements RoomLane {
   }
 
   private pendingEvent(number: EventNumber): StoredEvent | undefined {
-    return this.building?.get(number) ?? this.pendingNumbers.get(number)
+    return this.building.get(number) ?? this.pendingNumbers.get(number)
   }
 
   /** Events of the entry being built, which stand on each other; also while something is loaded for it. */
-  private building: Map<EventNumber, StoredEvent> | undefined
+  private readonly building = new Map<EventNumber, StoredEvent>()
 
   private build(entry: PendingEntry, before: BuildingHead): void {
-    const building = new Map<EventNumber, StoredEvent>()
-    this.building = building
-    const context = this.context(entry, building)
+    if (this.building.size > 0) this.building.clear()
+    const context = this.context(entry)
     const room = { context, admitContext: (atHand: AtHand) => this.admitContext(context, atHand) }
     this.take(
       entry,
@@ -583,12 +584,13 @@ export class Room implements RoomLane {
 
   private letGo(): void {
     this.view.release()
-    this.byId.clear()
-    this.walks.clear()
-    this.building = undefined
+    // Clearing a map makes another, also of an empty one.
+    if (this.byId.size > 0) this.byId.clear()
+    if (this.walks.size > 0) this.walks.clear()
+    if (this.building.size > 0) this.building.clear()
   }
 
-  private context(entry: PendingEntry, building: Map<EventNumber, StoredEvent>): BuildContext {
+  private context(entry: PendingEntry): BuildContext {
     let taken = 0
     const { stores, server, now } = this.deps
     return {
@@ -605,7 +607,7 @@ export class Room implements RoomLane {
       effort: entry.effort,
       resolve: (states) => this.resolve(states, entry.effort),
       takeNumber: () => (entry.numbers[taken++] ??= this.takeNumber()),
-      introduce: (stored) => void building.set(stored.number, stored),
+      introduce: (stored) => void this.building.set(stored.number, stored),
     }
   }
 

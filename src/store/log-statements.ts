@@ -35,37 +35,41 @@ const hex = (text: string): string => Buffer.from(text, 'utf8').toString('hex')
 /** `serverName`: this server's, whose users are not kept count of. */
 export function statements(batch: Batch, serverName: string): QueryConfig[] {
   const events = batch.lanes.flatMap((lane) => lane.changes.flatMap((change) => change.events))
+  // Most batches are messages of our users and nothing else: what they lack is looked for once.
+  const received = events.filter((event) => event.received !== undefined)
+  const redacting = events.filter((event) => event.redaction !== undefined)
+  const facts = batch.facts.filter((fact) => fact.kind !== 'event')
   const made: (QueryConfig | undefined)[] = [
     newRooms(batch),
     newEvents(events),
-    promotions(events),
+    promotions(received),
     // What arrives in the same batch after it was missed leaves nothing behind: first what is missing, then what is here.
-    missingPrevEvents(events),
-    arrivedPrevEvents(events),
-    waitingRedactions(events),
-    settledRedactions(events),
-    stagedPdus(events),
+    missingPrevEvents(received),
+    arrivedPrevEvents(received),
+    waitingRedactions(received),
+    settledRedactions(received),
+    stagedPdus(received),
     newSegments(batch),
     heads(batch),
     summaries(batch),
-    stateChanges(batch.facts),
+    stateChanges(facts),
     // Looks at the memberships there were.
-    roomServers(batch.facts, serverName),
-    memberships(batch.facts),
-    ...endsOfPartialStates(batch),
-    partialJoins(events),
-    claims(events),
+    roomServers(facts, serverName),
+    memberships(facts),
+    ...(received.length + facts.length === 0 ? [] : endsOfPartialStates(batch)),
+    partialJoins(received),
+    claims(received),
     provisionalEvents(events),
     destinationRooms(events, serverName),
-    highlights(batch.facts),
+    highlights(facts),
     transactions(events),
-    redactions(events),
-    ...events.map((event) => strippedRedaction(event)),
+    redactions(redacting),
+    ...redacting.map((event) => strippedRedaction(event)),
     replacements(events),
-    receipts(batch.facts),
-    accountData(batch.facts),
-    toDevice(batch.facts),
-    deviceLists(batch.facts),
+    receipts(facts),
+    accountData(facts),
+    toDevice(facts),
+    deviceLists(facts),
   ]
   return made.filter((statement) => statement !== undefined)
 }

@@ -2,7 +2,7 @@ import type { StateReference } from '../protocol/numbers.js'
 import { emptyState } from '../protocol/state-trie.js'
 import { afterPosition, beforeEvent, formatRoomToken } from '../room/pagination-token.js'
 import type { VisibleEvent } from '../room/gate.js'
-import type { AccountDataFact, EventFact, Fact, ReceiptFact } from '../store/facts.js'
+import type { AccountDataFact, Fact, ReceiptFact } from '../store/facts.js'
 import type { StoredEvent } from '../store/stored-event.js'
 import { withoutMisleading } from './effective.js'
 import { accountDataTexts, receiptsText, typingText } from './ephemeral.js'
@@ -43,13 +43,15 @@ export interface RoomSection {
 
 /** From what the log has in memory. */
 export function inputFromFacts(facts: readonly Fact[]): Pick<RoomInput, 'events' | 'states' | 'receipts'> {
-  const changes = facts.filter((fact) => fact.kind === 'state-change')
-  const first = changes[0]
-  return {
-    events: facts.filter((fact): fact is EventFact => fact.kind === 'event').map((fact) => fact.event),
-    states: first && { before: first.before, after: changes.at(-1)!.after },
-    receipts: facts.filter((fact) => fact.kind === 'receipt'),
+  const events: StoredEvent[] = []
+  const receipts: ReceiptFact[] = []
+  let states: RoomInput['states']
+  for (const fact of facts) {
+    if (fact.kind === 'event') events.push(fact.event)
+    else if (fact.kind === 'receipt') receipts.push(fact)
+    else if (fact.kind === 'state-change') states = { before: states?.before ?? fact.before, after: fact.after }
   }
+  return { events, states, receipts }
 }
 
 /** undefined: there is nothing in it for this client. */

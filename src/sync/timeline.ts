@@ -33,38 +33,43 @@ export async function readTimeline(reading: Reading, name: KnownRoom, source: Ti
   if (matchesNothing(filter)) return { events: [], limited: false }
   const limit = timelineLimit(reading)
   let found: VisibleEvent[] = []
-  let { events: page, isCut } = afterGap(source.events)
-  let hasMore = source.hasMore || isCut
+  let { events: page, hasMore } = source
   for (let pages = 0; ; pages++) {
-    found = [...(await newestReadable(reading, name, page, limit + 1 - found.length)), ...found]
-    if (found.length > limit || !hasMore || isCut || pages === MAX_PAGES || page.length === 0) break
-    const older = await olderPage(reading, name, page[0]!, source.after)
-    hasMore = older.length === PAGE
-    ;({ events: page, isCut } = afterGap(older))
+    const { readable, isCut } = await newestReadable(reading, name, page, limit + 1 - found.length)
+    found = [...readable, ...found]
     hasMore ||= isCut
+    if (found.length > limit || !hasMore || isCut || pages === MAX_PAGES || page.length === 0) break
+    page = await olderPage(reading, name, page[0]!, source.after)
+    hasMore = page.length === PAGE
   }
   return { events: found.slice(-limit), limited: found.length > limit || hasMore }
 }
 
-/** At least the `wanted` newest, if there are so many, judged in small portions from the end. */
+/**
+ * At least the `wanted` newest, if there are so many after the last gap, judged in small portions from the end. A busy
+ * room has many times as many: those are not looked at. `isCut`: there is a gap before them.
+ */
 async function newestReadable(
   { gate, requester, filter, view }: Reading,
   name: KnownRoom,
   events: readonly StoredEvent[],
   wanted: number,
-): Promise<VisibleEvent[]> {
-  const candidates = events.filter(
-    ({ event }) =>
-      eventMatches(filter.room.timeline, event) && (event.stateKey !== undefined || !view.ignored.has(event.sender)),
-  )
+): Promise<{ readable: readonly VisibleEvent[]; isCut: boolean }> {
+  const isWanted = ({ event }: StoredEvent) =>
+    eventMatches(filter.room.timeline, event) && (event.stateKey !== undefined || !view.ignored.has(event.sender))
   let readable: VisibleEvent[] = []
-  let end = candidates.length
-  while (readable.length < wanted && end > 0) {
-    const from = Math.max(0, end - wanted)
-    readable = [...(await gate.readable(name, userReader(requester), candidates.slice(from, end))), ...readable]
-    end = from
+  let isCut = false
+  let end = events.length
+  while (readable.length < wanted && end > 0 && !isCut) {
+    const portion: StoredEvent[] = []
+    while (portion.length < wanted && end > 0 && !isCut) {
+      const event = events[--end]!
+      isCut = isHistory(event) || followsGap(event)
+      if (!isHistory(event) && isWanted(event)) portion.push(event)
+    }
+    readable = [...(await gate.readable(name, userReader(requester), portion.reverse())), ...readable]
   }
-  return readable
+  return { readable, isCut }
 }
 
 async function olderPage({ stores }: Reading, name: KnownRoom, before: StoredEvent, after: Position) {
@@ -77,12 +82,8 @@ async function olderPage({ stores }: Reading, name: KnownRoom, before: StoredEve
   return events.reverse()
 }
 
-/** What comes after the last gap in events that stand in the order of the room. */
-function afterGap(events: readonly StoredEvent[]): { events: readonly StoredEvent[]; isCut: boolean } {
-  const last = events.findLastIndex((event) => event.minor !== 0 || followsGap(event))
-  if (last === -1) return { events, isCut: false }
-  return { events: events.slice(events[last]!.minor === 0 ? last : last + 1), isCut: true }
-}
+/** It was fetched later than what comes after it. */
+const isHistory = ({ minor }: StoredEvent): boolean => minor !== 0
 
 /** Some of its prev events were not held when it came. */
 const followsGap = ({ event, prevEvents }: StoredEvent): boolean =>
