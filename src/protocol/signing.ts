@@ -19,7 +19,7 @@ import {
 } from './canonical-json.js'
 import { eventIdOfEssential } from './event-id.js'
 import { numbersOf, sha256Base64, signedText } from './hashes.js'
-import { isObject, own, ownString, type JsonObject } from './json.js'
+import { isObject, own, ownString, type Json, type JsonObject } from './json.js'
 import { keptKeys, redactContent } from './redaction.js'
 import type { RoomVersionRules } from './room-versions.js'
 
@@ -109,7 +109,7 @@ export interface HashedEvent {
   readonly eventId: string
   /** What is to be signed: the canonical JSON of the redacted event. */
   readonly essential: string
-  readonly pdu: JsonObject
+  readonly pdu: Record<string, Json | undefined>
   /** Of the whole event, `hashes` included, in canonical order. */
   readonly members: readonly CanonicalMember[]
 }
@@ -121,37 +121,36 @@ export interface SignedEvent {
 }
 
 /**
- * Hashes an event of ours, which has neither `hashes` nor `signatures` yet. Every send runs this, so each member is written
- * once and three texts are joined from them. Throws `CanonicalJsonError`.
+ * Hashes an event of ours, which has neither `hashes` nor `signatures` yet: `pdu` gets its `hashes`. Every send runs this,
+ * so nothing is copied, each member is written once, and three texts are joined from them. Throws `CanonicalJsonError`.
  */
-export function hashEvent(rules: RoomVersionRules, pdu: JsonObject): HashedEvent {
+export function hashEvent(rules: RoomVersionRules, pdu: Record<string, Json | undefined>): HashedEvent {
   const members = canonicalMembers(pdu, numbersOf(rules))
   const sha256 = sha256Base64(joinMembers(members, 'unsigned'))
   addMember(members, { key: 'hashes', text: `"hashes":{"sha256":"${sha256}"}` })
   const essential = joinMembers(essentialMembers(rules, pdu, members))
-  return { eventId: ownEventId(rules, pdu, essential), essential, pdu: { ...pdu, hashes: { sha256 } }, members }
+  pdu['hashes'] = { sha256 }
+  return { eventId: ownEventId(rules, pdu, essential), essential, pdu, members }
 }
 
-/** The event with a signature of its `essential`, in base64. */
+/** The event with a signature of its `essential`, in base64: its PDU gets its `signatures`. */
 export function signedBy(hashed: HashedEvent, serverName: string, keyId: string, signature: string): SignedEvent {
+  const signatures = { [serverName]: { [keyId]: signature } }
+  const { pdu } = hashed
+  pdu['signatures'] = signatures
   const members = [...hashed.members]
-  addMember(members, signaturesMember(serverName, keyId, signature))
-  const pdu = { ...hashed.pdu, signatures: { [serverName]: { [keyId]: signature } } }
+  // Not put together from the names: V8 takes a string that has been a key for one of two bytes a character, and so
+  // everything that it is a part of, here the text of the whole event.
+  addMember(members, { key: 'signatures', text: `"signatures":${JSON.stringify(signatures)}` })
   return { pdu, text: joinMembersForGood(members) }
 }
-
-/** Server names, key ids and base64 hold nothing that JSON would escape. */
-const signaturesMember = (serverName: string, keyId: string, signature: string): CanonicalMember => ({
-  key: 'signatures',
-  text: `"signatures":{"${serverName}":{"${keyId}":"${signature}"}}`,
-})
 
 /** As long as every signature is, in base64. */
 const anySignature = 'A'.repeat(86)
 
-/** The event as large as it will be with a signature of this server and key. */
-export const textToBeSigned = ({ members }: HashedEvent, serverName: string, keyId: string): string =>
-  joinMembers([...members, signaturesMember(serverName, keyId, anySignature)])
+/** As large as the event will be with a signature of this server and key. */
+export const sizeWhenSigned = ({ members }: HashedEvent, serverName: string, keyId: string): string =>
+  joinMembers([...members, { key: '', text: `"signatures":{"${serverName}":{"${keyId}":"${anySignature}"}}` }])
 
 /** Hashes and signs an event of ours. `hashes` and `signatures` of `pdu`, if it has any, are replaced. Throws `CanonicalJsonError`. */
 export function finishEvent(

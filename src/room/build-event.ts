@@ -14,7 +14,7 @@ import type { DeviceNumber, EventNumber, RoomNumber, StateKeyNumber, StateRefere
 import { checkSize, MAX_DEPTH, MAX_PREV_EVENTS, referencesOf, roomEventOf } from '../protocol/pdu.js'
 import type { RoomEvent } from '../protocol/room-event.js'
 import type { RoomVersionRules } from '../protocol/room-versions.js'
-import { hashEvent, signedBy, textToBeSigned, type HashedEvent } from '../protocol/signing.js'
+import { hashEvent, signedBy, sizeWhenSigned, type HashedEvent } from '../protocol/signing.js'
 import { change, emptyState, type SegmentPacker } from '../protocol/state-trie.js'
 import type { Head, NewEvent, RoomSummary } from '../store/log-writer.js'
 import type { StateView } from '../store/state-view.js'
@@ -121,7 +121,6 @@ export function buildEvent(context: BuildContext, before: BuildingHead, draft: D
 
   const hashed = hashedOf(context, pdu)
   event.eventId = hashed.eventId
-  event.pdu = hashed.pdu
   if (context.roomId === undefined) event.roomId = roomEventOf(rules, hashed.pdu, hashed.eventId).roomId
   const stored: StoredEvent = {
     number,
@@ -192,9 +191,7 @@ export function buildEvent(context: BuildContext, before: BuildingHead, draft: D
 
 async function sign({ server }: BuildContext, hashed: HashedEvent, stored: StoredEvent): Promise<void> {
   const { name, signatures } = server
-  const { pdu, text } = signedBy(hashed, name, signatures.key.keyId, await signatures.sign(hashed.essential))
-  stored.event = { ...stored.event, pdu }
-  stored.text = text
+  stored.text = signedBy(hashed, name, signatures.key.keyId, await signatures.sign(hashed.essential)).text
 }
 
 /** An event of ours that is about a member has to be made of what they are, which is not known while members are to come. */
@@ -270,7 +267,7 @@ export function pduOf(
   prevEvents: readonly StoredEvent[],
   draft: Draft,
   authEvents: readonly StoredEvent[],
-): JsonObject {
+): Making<JsonObject> {
   const { rules, roomId, server } = context
   const deepest = prevEvents.reduce((depth, event) => Math.max(depth, event.event.depth), 0)
   const redactsBeside = draft.redacts !== undefined && !rules.redactsInContent
@@ -295,7 +292,7 @@ export const withOwnId = (
   rules: RoomVersionRules,
   server: Pick<OwnServer, 'name' | 'opaqueId'>,
   pdu: JsonObject,
-): JsonObject =>
+): Making<JsonObject> =>
   rules.eventIdFormat === 'in-pdu' ? { ...pdu, event_id: `$${server.opaqueId(pdu)}:${server.name}` } : pdu
 
 const references = (rules: RoomVersionRules, events: readonly StoredEvent[]) =>
@@ -307,10 +304,10 @@ const references = (rules: RoomVersionRules, events: readonly StoredEvent[]) =>
 const notSigned = ''
 
 /** @throws MatrixError 413 when the event is too large once it is signed. */
-function hashedOf({ rules, server }: BuildContext, pdu: JsonObject): HashedEvent {
+function hashedOf({ rules, server }: BuildContext, pdu: Making<JsonObject>): HashedEvent {
   try {
     const hashed = hashEvent(rules, pdu)
-    const size = checkSize(textToBeSigned(hashed, server.name, server.signatures.key.keyId))
+    const size = checkSize(sizeWhenSigned(hashed, server.name, server.signatures.key.keyId))
     if (!size.allowed) throw tooLarge(`The event is ${size.reason}`)
     return hashed
   } catch (cause) {

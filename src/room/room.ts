@@ -118,7 +118,8 @@ class DraftsEntry extends PendingEntry {
       roomId ??= step.event.stored.event.roomId
       // However many they are, the head moves once.
       const version = before.head.version + 1
-      after = step.after.head.version === version ? step.after : { ...step.after, head: { ...step.after.head, version } }
+      after =
+        step.after.head.version === version ? step.after : { ...step.after, head: { ...step.after.head, version } }
     }
     return { events, after, signed: signed.length === 1 ? signed[0]! : Promise.all(signed) }
   }

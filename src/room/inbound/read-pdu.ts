@@ -66,9 +66,7 @@ function pduOf(rules: RoomVersionRules, roomId: string, signed: JsonObject): Pdu
 
 /** As `eventIdOf`, of a text that is at hand. */
 const idOf = (rules: RoomVersionRules, signed: JsonObject, essential: string): string =>
-  rules.eventIdFormat === 'in-pdu'
-    ? ownString(signed, 'event_id')!
-    : eventIdOfEssential(rules, essential)
+  rules.eventIdFormat === 'in-pdu' ? ownString(signed, 'event_id')! : eventIdOfEssential(rules, essential)
 
 /** Ids of versions 1 and 2 are free: only there can one. */
 const namesItself = ({ eventId, prevEvents, authEvents }: RoomEvent): boolean =>
