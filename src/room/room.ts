@@ -476,6 +476,7 @@ export class Room implements RoomLane {
 
   private startFrom({ building, nextSegment }: LoadedHead): void {
     this.deps.resolutions.forget(this.view)
+    this.view.forgetUncommitted()
     this.committedHead = building
     this.pendingHead = building
     this.uncommitted.clear()

@@ -9,11 +9,16 @@ import { stateKeyOf } from './state-keys.js'
 import type { StoredEvent } from './stored-event.js'
 import type { Stores } from './stores.js'
 
+const MOST_LOOKED_UP = 32
+
 export class StateView {
   private readonly heldSegments = new Map<number, Uint8Array>()
   private readonly heldEvents = new Map<EventNumber, StoredEvent>()
   private readonly heldKeys = new Map<string, StateKeyNumber | undefined>()
   private readonly heldStateKeys = new Map<EventNumber, StateKeyNumber>()
+  /** What one state, `lookedIn`, has at the keys that were asked for last: messages ask for the same few in the same one. */
+  private lookedUp: Map<StateKeyNumber, EventNumber | undefined> | undefined
+  private lookedIn: StateReference | undefined
   /** What looks read: the uncommitted, then the loaded. */
   readonly segments: Segments
   /** Segments of the database that are at hand. */
@@ -38,6 +43,11 @@ export class StateView {
     }
   }
 
+  /** To be called when references to states that are not in the database yet may come to mean others. */
+  forgetUncommitted(): void {
+    this.lookedIn = undefined
+  }
+
   /** Lets go of what was loaded for the work that is done. */
   release(): void {
     if (this.heldSegments.size > 0) this.heldSegments.clear()
@@ -60,7 +70,16 @@ export class StateView {
 
   eventNumber(state: StateReference, type: string, key: string): EventNumber | undefined {
     const interned = this.key(type, key)
-    return interned === undefined ? undefined : this.run(lookUp(this.segments, state, interned))
+    if (interned === undefined) return undefined
+    if (this.lookedUp === undefined || this.lookedIn !== state || this.lookedUp.size === MOST_LOOKED_UP) {
+      this.lookedUp = new Map()
+      this.lookedIn = state
+    }
+    const known = this.lookedUp.get(interned)
+    if (known !== undefined || this.lookedUp.has(interned)) return known
+    const number = this.run(lookUp(this.segments, state, interned))
+    this.lookedUp.set(interned, number)
+    return number
   }
 
   /** The result of trie work, all of whose segments must be at hand. */

@@ -213,6 +213,30 @@ describe('a room in memory', () => {
     expect((await engine.rooms.head(room)).head.version).toBe(3)
   })
 
+  it('takes no state of another process for its own that was to be in the same place', async () => {
+    const room = await testRoom(engine, alice)
+    await join(engine, room, bob)
+    const other = await testRooms(database)
+    const there = (await other.stores.names.find(room.roomId))!
+    const setLevels = (by: RoomEngine, name: RoomName, eventsDefault: number) =>
+      by.rooms.send(name, {
+        type: 'm.room.power_levels',
+        stateKey: '',
+        sender: alice,
+        content: { users: { [alice]: 100 }, events_default: eventsDefault },
+      })
+    const log = await holdLog()
+    const first = setLevels(other, there, 0)
+    await log.waiting(1)
+    const second = setLevels(engine, room, 100)
+    await log.waiting(2)
+    await expect(say(engine, room, bob, 'may I speak?')).rejects.toThrow('You may not send this event')
+    await log.letGo()
+    expect((await second).replaces).toBe((await first).number)
+    await expectOneChain(room)
+    await other.close()
+  })
+
   it('forgets what was refused, also when the batch it was refused in failed', async () => {
     const [room, elsewhere] = [await testRoom(engine, alice), await testRoom(engine, alice)]
     await join(engine, room, bob)
