@@ -8,7 +8,7 @@ describe('the spacing of answers', () => {
   })
 
   it('is a quarter of a second for who has no time left', () => {
-    expect(spacingAt(0.9)).toBeCloseTo(250)
+    expect(spacingAt(0.8)).toBeCloseTo(250)
     expect(spacingAt(1)).toBeCloseTo(250)
   })
 
