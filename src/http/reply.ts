@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 
 const none: Readonly<Record<string, string>> = {}
 
@@ -36,6 +37,7 @@ const usualPairs = pairsOf(usual)
 export function send(response: ServerResponse, { status, body, headers }: Reply): void {
   if (response.headersSent || response.destroyed) return
   const length = typeof body === 'string' ? Buffer.byteLength(body) : body.length
+  if (headers['Connection'] === 'close' && response.socket !== null) lingerOn(response.socket)
   const others = headers === none ? usualPairs : pairsOf({ ...usual, ...headers })
   response.writeHead(status, [...others, 'Content-Length', String(length)])
   if (typeof body === 'string') writeWhole(response, body, length)
@@ -52,6 +54,21 @@ function writeWhole(response: ServerResponse, body: string, length: number): voi
   socket?.cork()
   response.write(body, length === body.length ? 'latin1' : 'utf8')
   socket?.uncork()
+}
+
+/** In ms. */
+const LINGER = 1_000
+
+/**
+ * Who is still sending when the connection is closed is told that it is broken, and may never read the answer. So after it
+ * nothing more is written, and what still comes is thrown away for a moment. Node calls `destroySoon` when the answer is out.
+ */
+function lingerOn(socket: Socket): void {
+  socket.destroySoon = () => {
+    socket.end()
+    const ending = setTimeout(() => socket.destroy(), LINGER)
+    socket.once('close', () => clearTimeout(ending))
+  }
 }
 
 /** Names and values one after the other, which Node takes as they are. */

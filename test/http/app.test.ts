@@ -248,6 +248,17 @@ describe('bodies', () => {
     expect(answer.headers.get('content-type')).toBe('application/json; x=y')
   })
 
+  it('that are cut off are still taken from the wire for a moment, so that the answer is read', async () => {
+    const socket = connect(server.port, '127.0.0.1')
+    socket.on('error', () => undefined)
+    const answered = new Promise<string>((resolve) => socket.once('data', (chunk) => resolve(chunk.toString())))
+    socket.write(`POST /_matrix/client/v3/echo/x HTTP/1.1\r\nHost: x\r\nContent-Length: ${20 * 1024 ** 2}\r\n\r\n{`)
+    expect(await answered).toMatch(/^HTTP\/1.1 413 /)
+    const isBroken = new Promise<boolean>((resolve) => socket.once('close', resolve))
+    socket.end(Buffer.alloc(1024 ** 2))
+    expect(await isBroken).toBe(false)
+  })
+
   it('stays usable for a client that hung up while it was sending', async () => {
     const socket = connect(server.port, '127.0.0.1')
     socket.write('POST /_matrix/client/v3/echo/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{"us', () =>
