@@ -25,7 +25,7 @@ export async function readDeviceLists(
   plan: Plan,
   memberChanges: readonly MemberChange[],
 ): Promise<DeviceListDelta> {
-  if (plan.since === undefined) return { changed: [], left: [] }
+  if (plan.since === undefined || isQuiet(plan, memberChanges)) return nobody
   const changed = new Set(await sharing(reading, joined, await changedUsers(reading, plan)))
   for (const { userId, after } of memberChanges) if (after === 'join') changed.add(userId)
   for (const user of await membersOfAll(reading, plan.rooms.filter(isNewlyJoined))) changed.add(user)
@@ -38,6 +38,15 @@ export async function readDeviceLists(
   const left = [...candidates].filter((user) => !still.has(user))
   return { changed: [...changed].filter((user) => !left.includes(user)), left }
 }
+
+const nobody: DeviceListDelta = { changed: [], left: [] }
+
+/** As nearly always: nobody came or went, and nobody's devices changed. */
+const isQuiet = (plan: Plan, memberChanges: readonly MemberChange[]): boolean =>
+  plan.inMemory &&
+  plan.deviceLists.length === 0 &&
+  memberChanges.length === 0 &&
+  !plan.rooms.some((task) => isNewlyJoined(task) || isNewlyLeft(task))
 
 const isNewlyJoined = ({ section, isNew }: RoomTask): boolean => section === 'join' && isNew
 const isNewlyLeft = ({ section, onlyEnding }: RoomTask): boolean => section === 'leave' && !onlyEnding
