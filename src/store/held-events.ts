@@ -49,12 +49,3 @@ const heldEvent = (row: LogTables['event'] & { has_state: boolean }): HeldEvent 
   isRejected: row.fate === fateNumber('rejected'),
   stateKey: row.state_key ?? undefined,
 })
-
-/** The servers with most of the joined users of a room: whom to ask for what is missing. Reads all its members. */
-export async function largestServers(db: Kysely<LogTables>, room: RoomNumber, limit: number): Promise<string[]> {
-  const { rows } = await sql<{ server: string }>`
-    select substr(user_id, strpos(user_id, ':') + 1) as server from membership
-    where room = ${room} and membership = 'join' group by 1 order by count(*) desc, 1 limit ${limit}
-  `.execute(db)
-  return rows.map((row) => row.server)
-}

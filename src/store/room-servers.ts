@@ -90,3 +90,12 @@ export async function serversWith(db: Kysely<Tables>, userId: string, only?: Roo
   `.execute(db)
   return rows.map((row) => row.server)
 }
+
+/** The other servers with most of the joined users of a room: whom to ask for what is missing. */
+export async function largestServers(db: Kysely<LogTables>, room: RoomNumber, limit: number): Promise<string[]> {
+  const { rows } = await sql<{ server: string }>`
+    select server from room_server where room_server.room = ${room} and to_position is null
+    order by joined desc, server limit ${limit}
+  `.execute(db)
+  return rows.map((row) => row.server)
+}

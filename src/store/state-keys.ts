@@ -92,8 +92,12 @@ export class StateKeys {
   private async select(pairs: readonly StateKeyPair[]): Promise<[string, StateKeyNumber][]> {
     if (pairs.length === 0) return []
     const { rows } = await sql<{ state_key: StateKeyNumber; type: Buffer; key: Buffer }>`
-      select state_key.* from json_to_recordset(${recordset(pairs)}) as wanted (type text, key text)
-      join state_key on state_key.type = decode(wanted.type, 'hex') and state_key.key = decode(wanted.key, 'hex')
+      select found.* from json_to_recordset(${recordset(pairs)}) as wanted (type text, key text),
+        -- lateral and limited: an index look-up each; as a join it was planned as a scan of the whole table
+        lateral (
+          select * from state_key
+          where state_key.type = decode(wanted.type, 'hex') and state_key.key = decode(wanted.key, 'hex') limit 1
+        ) found
     `.execute(this.db)
     return rows.map((row) => {
       const key = cacheKey([row.type.toString('utf8'), row.key.toString('utf8')])

@@ -5,6 +5,7 @@ import type { EventNumber, Position, RoomNumber } from '../../src/protocol/numbe
 import { authChildren } from '../../src/store/auth-chains.js'
 import { waitingEvents, waitingRooms } from '../../src/store/destinations.js'
 import { waitingEdus } from '../../src/store/federation-outbox.js'
+import { largestServers } from '../../src/store/room-servers.js'
 import { endWaiting } from '../../src/store/staged-pdus.js'
 import { createStores } from '../../src/store/stores.js'
 import { testDatabase } from '../support/postgres.js'
@@ -44,4 +45,46 @@ describe('a statement that is asked for each event or message', () => {
       expect(await plansOf(words)).toEqual({ made: DECIDES_AFTER, kept: DECIDES_AFTER })
     },
   )
+})
+
+/** How often a table was read whole, and how often by an index, by our one connection and whoever came before. */
+async function scansOf(table: string): Promise<{ whole: number; byIndex: number }> {
+  await sql`select pg_stat_force_next_flush()`.execute(db)
+  const { rows } = await sql<{ whole: number; byIndex: number }>`
+    select seq_scan as whole, idx_scan as "byIndex" from pg_stat_user_tables where relname = ${table}
+  `.execute(db)
+  return rows[0]!
+}
+
+describe('a large room', () => {
+  it('costs who joins no look at all keys that states have had', async () => {
+    await sql`
+      insert into state_key (state_key, type, key)
+      select n, 'm.room.member', convert_to('@user' || n || ':b.example', 'UTF8') from generate_series(1, 20000) n
+    `.execute(db)
+    await sql`analyze state_key`.execute(db)
+    const before = await scansOf('state_key')
+    const found = await stores.keys.find([
+      ['m.room.member', '@user7:b.example'],
+      ['m.room.member', '@new:b.example'],
+    ])
+    expect([...found.values()]).toEqual([7])
+    expect(await scansOf('state_key')).toEqual({ whole: before.whole, byIndex: expect.any(Number) as unknown })
+  })
+
+  it('costs who joins no look at its members', async () => {
+    await sql`
+      insert into membership (room, user_id, membership, position, sender)
+      select 1, '@user' || n || (case when n <= 500 then ':a.example' else ':b.example' end), 'join', n, '@u:b.example'
+      from generate_series(1, 1500) n
+    `.execute(db)
+    await sql`
+      insert into room_server (room, server, from_position, joined)
+      values (1, 'a.example', 1, 500), (1, 'b.example', 2, 1000), (2, 'c.example', 3, 9)
+    `.execute(db)
+    const before = await scansOf('membership')
+    expect(await largestServers(db, room, 5)).toEqual(['b.example', 'a.example'])
+    expect(await largestServers(db, room, 1)).toEqual(['b.example'])
+    expect(await scansOf('membership')).toEqual(before)
+  })
 })

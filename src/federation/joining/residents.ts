@@ -3,7 +3,7 @@ import { isServerName, serverNameOf } from '../../protocol/identifiers.js'
 import type { InboundDeps } from '../../room/inbound/inbound-deps.js'
 import { serversTold } from '../../room/invite-state.js'
 import { isKnown } from '../../room/known-room.js'
-import { largestServers } from '../../store/held-events.js'
+import { largestServers } from '../../store/room-servers.js'
 import { membershipIn } from '../../store/memberships.js'
 import type { RoomName } from '../../store/room-names.js'
 

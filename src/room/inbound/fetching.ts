@@ -4,7 +4,8 @@
  */
 import { serverNameOf } from '../../protocol/identifiers.js'
 import type { RoomEvent } from '../../protocol/room-event.js'
-import { largestServers, type HeldEvent } from '../../store/held-events.js'
+import type { HeldEvent } from '../../store/held-events.js'
+import { largestServers } from '../../store/room-servers.js'
 import { isPauseDue, pause } from '../../store/pauses.js'
 import type { KnownRoom } from '../known-room.js'
 import type { Budget } from './asking.js'
