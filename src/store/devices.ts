@@ -1,5 +1,6 @@
 import { sql, type Generated, type Kysely, type Transaction } from 'kysely'
 import type { DeviceNumber } from '../protocol/numbers.js'
+import { listOf } from './lists.js'
 import type { Tables } from './tables.js'
 
 /**
@@ -154,10 +155,22 @@ export interface Sighting {
 
 /** Devices that were deleted meanwhile are passed over. */
 export async function noteSightings(db: Kysely<Tables>, sightings: readonly Sighting[]): Promise<void> {
+  const devices = listOf(
+    sightings.map(({ device }) => device),
+    'int',
+  )
+  const times = listOf(
+    sightings.map(({ ts }) => ts),
+    'bigint',
+  )
+  const ips = listOf(
+    sightings.map(({ ip }) => ip),
+    'text',
+  )
   await sql`
     update device
     set last_seen_ts = sighting.ts, last_seen_ip = sighting.ip
-    from json_to_recordset(${JSON.stringify(sightings)}) as sighting (device int, ts bigint, ip text)
+    from unnest(${devices}, ${times}, ${ips}) as sighting (device, ts, ip)
     where device.device = sighting.device and device.last_seen_ts < sighting.ts
   `.execute(db)
 }

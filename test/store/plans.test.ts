@@ -3,6 +3,8 @@ import { sql } from 'kysely'
 import { randomBytes } from 'node:crypto'
 import type { EventNumber, Position, RoomNumber } from '../../src/protocol/numbers.js'
 import { authChildren } from '../../src/store/auth-chains.js'
+import { claimKeys } from '../../src/store/device-keys.js'
+import { noteSightings } from '../../src/store/devices.js'
 import { waitingEvents, waitingRooms } from '../../src/store/destinations.js'
 import { waitingEdus } from '../../src/store/federation-outbox.js'
 import { largestServers } from '../../src/store/room-servers.js'
@@ -86,5 +88,27 @@ describe('a large room', () => {
     expect(await largestServers(db, room, 5)).toEqual(['b.example', 'a.example'])
     expect(await largestServers(db, room, 1)).toEqual(['b.example'])
     expect(await scansOf('membership')).toEqual(before)
+  })
+})
+
+describe('a server with many devices', () => {
+  it('looks none but those up that were seen, and whose keys are claimed', async () => {
+    await sql`
+      insert into account (user_id, password_hash, created_ts)
+      select '@user' || n || ':a.example', '', 0 from generate_series(1, 5000) n
+    `.execute(db)
+    await sql`
+      insert into device (user_id, device_id, token_hash, created_ts, last_seen_ts, last_seen_ip)
+      select '@user' || n || ':a.example', 'PHONE', sha256(n::text::bytea), 0, 0, '' from generate_series(1, 5000) n
+    `.execute(db)
+    await sql`analyze device`.execute(db)
+    const { device } = await db.selectFrom('device').select('device').limit(1).executeTakeFirstOrThrow()
+    const before = await scansOf('device')
+    await noteSightings(db, [{ device, ts: 7, ip: '::1' }])
+    const claim = { userId: '@user9:a.example', deviceId: 'PHONE', algorithm: 'signed_curve25519' }
+    await db.transaction().execute((trx) => claimKeys(trx, [claim], 8))
+    expect(await scansOf('device')).toEqual({ whole: before.whole, byIndex: expect.any(Number) as unknown })
+    const seen = db.selectFrom('device').select('last_seen_ts').where('device', '=', device)
+    expect(await seen.executeTakeFirst()).toEqual({ last_seen_ts: 7 })
   })
 })
