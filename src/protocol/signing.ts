@@ -148,8 +148,8 @@ export function signedBy(hashed: HashedEvent, serverName: string, keyId: string,
 /** As long as every signature is, in base64. */
 const anySignature = 'A'.repeat(86)
 
-/** As large as the event will be with a signature of this server and key. */
-export const sizeWhenSigned = ({ members }: HashedEvent, serverName: string, keyId: string): string =>
+/** A text as large as that of the event with a signature of this server and key; its members are not in order. */
+export const asLargeAsSigned = ({ members }: HashedEvent, serverName: string, keyId: string): string =>
   joinMembers([...members, { key: '', text: `"signatures":{"${serverName}":{"${keyId}":"${anySignature}"}}` }])
 
 /** Hashes and signs an event of ours. `hashes` and `signatures` of `pdu`, if it has any, are replaced. Throws `CanonicalJsonError`. */

@@ -14,7 +14,7 @@ import type { DeviceNumber, EventNumber, RoomNumber, StateKeyNumber, StateRefere
 import { checkSize, MAX_DEPTH, MAX_PREV_EVENTS, referencesOf, roomEventOf } from '../protocol/pdu.js'
 import type { RoomEvent } from '../protocol/room-event.js'
 import type { RoomVersionRules } from '../protocol/room-versions.js'
-import { hashEvent, signedBy, sizeWhenSigned, type HashedEvent } from '../protocol/signing.js'
+import { asLargeAsSigned, hashEvent, signedBy, type HashedEvent } from '../protocol/signing.js'
 import { change, emptyState, type SegmentPacker } from '../protocol/state-trie.js'
 import type { Head, NewEvent, RoomSummary } from '../store/log-writer.js'
 import type { StateView } from '../store/state-view.js'
@@ -307,7 +307,7 @@ const notSigned = ''
 function hashedOf({ rules, server }: BuildContext, pdu: Making<JsonObject>): HashedEvent {
   try {
     const hashed = hashEvent(rules, pdu)
-    const size = checkSize(sizeWhenSigned(hashed, server.name, server.signatures.key.keyId))
+    const size = checkSize(asLargeAsSigned(hashed, server.name, server.signatures.key.keyId))
     if (!size.allowed) throw tooLarge(`The event is ${size.reason}`)
     return hashed
   } catch (cause) {

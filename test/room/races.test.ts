@@ -57,6 +57,17 @@ async function ofOthers(roomName: string) {
   return { lab, name, other, there: (await other.stores.names.find(name.roomId))! }
 }
 
+/** What happens while the database is asked, once, for what is around events that arrive. */
+function beforeTheLookIsAnswered(happens: () => Promise<void>): void {
+  const { events } = engine.stores
+  const look = events.aroundArrivals.bind(events)
+  jest.spyOn(events, 'aroundArrivals').mockImplementationOnce(async (...asked) => {
+    const around = await look(...asked)
+    await happens()
+    return around
+  })
+}
+
 const ban = (by: RoomEngine, room: RoomName) => by.rooms.changeMembership(room, alice, bob, { membership: 'ban' })
 
 async function expectOneChain(room: RoomName): Promise<void> {
@@ -161,13 +172,9 @@ describe('a room in memory', () => {
     const log = await holdLog()
     const storing = engine.rooms.receive(name, arrivalOf(first))
     await log.waiting(1)
-    const { events } = engine.stores
-    const look = events.aroundArrivals.bind(events)
-    jest.spyOn(events, 'aroundArrivals').mockImplementationOnce(async (...asked) => {
-      const around = await look(...asked)
+    beforeTheLookIsAnswered(async () => {
       await log.letGo()
       await storing
-      return around
     })
     expect(await engine.rooms.receive(name, arrivalOf(second))).toMatchObject({ event: { fate: 'accepted' } })
     await other.close()
@@ -181,13 +188,9 @@ describe('a room in memory', () => {
     await log.waiting(1)
     const here = engine.rooms.receive(name, arrivalOf(first))
     await log.waiting(2)
-    const { events } = engine.stores
-    const look = events.aroundArrivals.bind(events)
-    jest.spyOn(events, 'aroundArrivals').mockImplementationOnce(async (...asked) => {
-      const around = await look(...asked)
+    beforeTheLookIsAnswered(async () => {
       await log.letGo()
       await Promise.all([elsewhere, here])
-      return around
     })
     const { event } = await engine.rooms.receive(name, arrivalOf(second))
     expect(event.prevEvents).toEqual([(await elsewhere).event.number])

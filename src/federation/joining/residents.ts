@@ -3,9 +3,9 @@ import { isServerName, serverNameOf } from '../../protocol/identifiers.js'
 import type { InboundDeps } from '../../room/inbound/inbound-deps.js'
 import { serversTold } from '../../room/invite-state.js'
 import { isKnown } from '../../room/known-room.js'
-import { largestServers } from '../../store/room-servers.js'
 import { membershipIn } from '../../store/memberships.js'
 import type { RoomName } from '../../store/room-names.js'
+import { largestServers } from '../../store/room-servers.js'
 
 /** Of one request, asked one after the other. */
 const MOST_CANDIDATES = 12
