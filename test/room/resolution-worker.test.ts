@@ -28,7 +28,9 @@ function conflictsIn(room: Branch, count: number): { sets: PlainSets; events: Ma
   )
   const conflicted = [...events.keys()].slice(base.length)
   const unconflicted = new Map(base.map(({ event }, i) => [stateMapKey(event.type, event.stateKey!), i as EventNumber]))
-  return { sets: { unconflicted, conflicted, authDifference: new Set(), conflictedSubgraph: new Set() }, events }
+  const none: ReadonlySet<EventNumber> = new Set()
+  const sets = { unconflicted, conflicted, authDifference: none, conflictedSubgraph: none, create: undefined }
+  return { sets, events }
 }
 
 it('a long resolution ends at its limit of steps, and those that wait behind it do not fail for it', async () => {

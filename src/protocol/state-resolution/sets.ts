@@ -25,6 +25,8 @@ export interface ConflictedSets {
   readonly authDifference: ReadonlySet<EventNumber>
   /** Since version 12; empty before. */
   readonly conflictedSubgraph: ReadonlySet<EventNumber>
+  /** Since version 12: the create event that the room id names, whichever of the states have it. Not used before. */
+  readonly create: EventNumber | undefined
 }
 
 /** Types and state keys may hold any code point: without the length two pairs could be one string. */

@@ -1,6 +1,5 @@
 /** The algorithm of room versions 2 to 11 (v2) and of version 12 (v2.1). */
 import type { EventNumber } from '../numbers.js'
-import type { RoomEvent } from '../room-event.js'
 import type { RoomVersionRules } from '../room-versions.js'
 import type { Counted } from './counted.js'
 import { iterativeAuthChecks } from './iterative-auth-checks.js'
@@ -24,7 +23,7 @@ export function resolveV2(
     rules,
     event,
     spendChecks,
-    createOfRoom: rules.roomIdIsCreateHash ? createOfRoom(sets, event) : undefined,
+    createOfRoom: rules.roomIdIsCreateHash && sets.create !== undefined ? event(sets.create).event : undefined,
     // v2–v11: starting from the unconflicted state map. Since v12: starting from an empty state map.
     initial: rules.stateResolution === 'v2' ? sets.unconflicted : () => undefined,
   }
@@ -60,13 +59,6 @@ export function resolveV2(
     if (sets.unconflicted(type, stateKey ?? '') !== undefined) resolved.delete(key)
   }
   return resolved
-}
-
-/** Also where a peer told a state that lacks it: it is one event all the same, the one the room id names. */
-function createOfRoom(sets: ConflictedSets, event: Events): RoomEvent | undefined {
-  const isCreate = (number: EventNumber) => event(number).event.type === 'm.room.create'
-  const number = sets.unconflicted('m.room.create', '') ?? sets.conflicted.find(isCreate)
-  return number === undefined ? undefined : event(number).event
 }
 
 /**

@@ -83,6 +83,8 @@ export class Resolution {
       conflicted: [...conflicted],
       authDifference,
       conflictedSubgraph: subgraph,
+      // No state without it comes in (src/room/inbound/missing-state.ts), and no room has two.
+      create: unconflicted.get(stateMapKey('m.room.create', '')),
     }
   }
 

@@ -32,6 +32,7 @@ export interface PlainSets {
   readonly conflicted: readonly EventNumber[]
   readonly authDifference: ReadonlySet<EventNumber>
   readonly conflictedSubgraph: ReadonlySet<EventNumber>
+  readonly create: EventNumber | undefined
 }
 
 /** As text: numbers as their sender wrote them do not survive on the way as objects. */

@@ -195,6 +195,15 @@ describe.each(since2)('resolving states of a room of version %s', (version) => {
     expect(resolved.get(keyOf('m.room.create', ''))).toBe(room.start.get(keyOf('m.room.create', '')))
   })
 
+  it('resolves when no state has the create event', () => {
+    const room = new Room(version)
+    const lacking = (state: NaiveState) => new Map([...state].filter(([key]) => key !== keyOf('m.room.create', '')))
+    const resolved = room.merged(lacking(room.branch(ban(alice, carol))), lacking(room.branch(topic(bob, 'here'))))
+    expect(room.content(resolved, MEMBER, carol)).toEqual({ membership: 'ban' })
+    expect(room.content(resolved, 'm.room.topic')).toEqual({ topic: 'here' })
+    expect(resolved.has(keyOf('m.room.create', ''))).toBe(false)
+  })
+
   it('knows the level of a sender where a state lacks the create event', () => {
     const room = new Room(version, { events: { [POWER]: 50 } })
     const lacking = new Map(

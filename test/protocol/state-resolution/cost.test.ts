@@ -69,6 +69,7 @@ class Shape {
       conflicted,
       authDifference: new Set(difference),
       conflictedSubgraph: new Set(this.rules.stateResolution === 'v2.1' ? [...conflicted, ...difference] : []),
+      create: this.create,
     }
     const start = processorTime()
     const resolved = resolveState(this.rules, sets, (number) => this.events[number]!, 1_000_000)

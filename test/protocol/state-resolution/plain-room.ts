@@ -50,6 +50,11 @@ export class PlainRoom {
     return [...this.#events.keys()]
   }
 
+  /** The event that the room id names, in versions in which it names one. */
+  get create(): string | undefined {
+    return this.rules.roomIdIsCreateHash ? `$${this.#roomId.slice(1)}` : undefined
+  }
+
   readonly get = (eventId: string): NaiveEvent => {
     const found = this.#events.get(eventId)
     if (found === undefined) throw new Error(`there is no event ${eventId}`)
@@ -131,7 +136,8 @@ class Numbered {
       [...full].map((id) => get(id).event),
     )
     const known = new Map(asked.map((pair) => [stateMapKey(...pair), unconflicted.get(keyOf(...pair))]))
-    this.#have([...full, ...[...known.values()].filter((id) => id !== undefined)])
+    const { create } = this.room
+    this.#have([...full, ...known.values(), create].filter((id) => id !== undefined))
     const sets = {
       unconflicted: (type: string, stateKey: string) => {
         const key = stateMapKey(type, stateKey)
@@ -141,6 +147,7 @@ class Numbered {
       conflicted: this.#numbersOf(conflicted),
       authDifference: new Set(this.#numbersOf(difference)),
       conflictedSubgraph: new Set(this.#numbersOf(subgraph)),
+      create: this.#number(create),
     }
     const resolved = [...resolveState(rules, sets, this.#event)].map(([key, number]) => {
       const { event } = get(this.ids[number - 1]!)
