@@ -8,7 +8,7 @@
 import { encodeBase64 } from '../../src/protocol/base64.js'
 import { canonicalJson } from '../../src/protocol/canonical-json.js'
 import { referenceHash } from '../../src/protocol/hashes.js'
-import type { Json, JsonObject } from '../../src/protocol/json.js'
+import { own, type Json, type JsonObject } from '../../src/protocol/json.js'
 import type { RoomVersionRules } from '../../src/protocol/room-versions.js'
 import { finishEvent, signEvent, signingKeyFromSeed } from '../../src/protocol/signing.js'
 import { parseExactJson } from '../../src/protocol/strict-json.js'
@@ -339,6 +339,13 @@ export const hostilePdus: readonly HostilePdu[] = [
       const key = signingKeyFromSeed('unheard', new Uint8Array(32).fill(7))
       return write(signEvent(lax(room.rules), pdu, 'two.example', key))
     },
+  }),
+  row('an invite nobody of its sender signed, a third-party invite until its hash is looked at', 'dropped', {
+    sender: alice,
+    draft: member(erin, 'invite'),
+    change: (pdu) => (own(pdu, 'event_id') === undefined ? pdu : { ...pdu, event_id: '$forged:two.example' }),
+    signedBy: ['two.example'],
+    tamper: tampered(with_({ content: { membership: 'invite', third_party_invite: 'x' } })),
   }),
   row('a signature that is no base64', 'dropped', {
     tamper: tampered(with_({ signatures: { 'two.example': { 'ed25519:lab': '§' } } })),

@@ -7,9 +7,10 @@ import { verify as verifyBytes, type KeyObject } from 'node:crypto'
 import { joinAuthorisedVia } from '../../protocol/authorization/index.js'
 import { decodeBase64 } from '../../protocol/base64.js'
 import { canonicalJson } from '../../protocol/canonical-json.js'
-import { numbersOf } from '../../protocol/hashes.js'
+import { contentHashMatches, numbersOf } from '../../protocol/hashes.js'
 import { serverNameOf } from '../../protocol/identifiers.js'
 import { isObject, own, ownString, type JsonObject } from '../../protocol/json.js'
+import { redactContent } from '../../protocol/redaction.js'
 import type { RoomEvent } from '../../protocol/room-event.js'
 import type { RoomVersionRules } from '../../protocol/room-versions.js'
 import { keyToVerify } from '../../protocol/signing.js'
@@ -25,7 +26,7 @@ export function signersOf(rules: RoomVersionRules, event: RoomEvent): ReadonlySe
   const add = (id: string) => signers.add(serverNameOf(id) ?? '')
   // Unless the event is a 3rd party invite, only the signature(s) from the originating server (the server the sender
   // belongs to) are required for verification.
-  if (!isThirdPartyInvite(event)) add(event.sender)
+  if (!isThirdPartyInvite(rules, event)) add(event.sender)
   // Room versions 1 and 2 also require that a signature is present from the domain in the event_id.
   if (rules.eventIdServerSigns) add(event.eventId)
   // Since v8: if the event is not validly signed by the homeserver of the user ID denoted by
@@ -35,11 +36,16 @@ export function signersOf(rules: RoomVersionRules, event: RoomEvent): ReadonlySe
   return signers
 }
 
-/** In 3rd party invites the server which actually sends the event may be a different server. */
-const isThirdPartyInvite = ({ type, content }: RoomEvent): boolean =>
-  type === 'm.room.member' &&
-  ownString(content, 'membership') === 'invite' &&
-  own(content, 'third_party_invite') !== undefined
+/**
+ * In 3rd party invites the server which actually sends the event may be a different server. Such an invite is one by what
+ * is used of it: where its hash is wrong, by what its redaction leaves.
+ */
+function isThirdPartyInvite(rules: RoomVersionRules, { type, content, pdu }: RoomEvent): boolean {
+  if (type !== 'm.room.member' || ownString(content, 'membership') !== 'invite') return false
+  if (own(content, 'third_party_invite') === undefined) return false
+  if (contentHashMatches(rules, pdu)) return true
+  return own(redactContent(rules, type, content), 'third_party_invite') !== undefined
+}
 
 /** The key ids by which a server signed the event. */
 export function keyIdsOf(event: RoomEvent, server: string): readonly string[] {
