@@ -7,6 +7,7 @@
  * claims has to be taken as it is, like any state a peer tells (missing-state.ts); events that nobody vouches for, because
  * the keys of their server cannot be had, are left out.
  */
+import { authorize } from '../../protocol/authorization/index.js'
 import { ownString } from '../../protocol/json.js'
 import type { EventNumber } from '../../protocol/numbers.js'
 import { rulesOf, type RoomVersionRules } from '../../protocol/room-versions.js'
@@ -159,12 +160,14 @@ async function adoptRoom(
     if (isDropped(pdu) || pdu.event.type !== 'm.room.create' || pdu.event.stateKey !== '') continue
     const checked = await checkPdu(deps, rules, pdu, keysOfBatch(deps.asking, rules, [pdu]))
     if (isDropped(checked) || checked !== pdu) continue
+    // One that the rules reject is none: whoever answers may have made it, and names what room it likes.
+    if (!authorize(rules, pdu.event, () => undefined).allowed) continue
     // What the room is it has from here on: by its own event, not by the word of whoever answers.
     if ((ownString(pdu.event.content, 'room_version') ?? '1') !== version)
       throw new NotNow('peers', `${resident} takes the room for one of version ${version}`)
     return (await deps.rooms.adopt({ event: pdu.event, text: pdu.text, kind: 'live' }, version)) as KnownRoom
   }
-  throw new NotNow('peers', `${resident} gave no m.room.create event that is signed as it should be`)
+  throw new NotNow('peers', `${resident} gave no m.room.create event that is as it should be`)
 }
 
 /** Those that are not held, and whose auth events are held or among them: what lacks one takes all with it that stand on it. */

@@ -38,7 +38,7 @@ const pduOf = (room: Branch, { text }: LabEvent): Pdu => {
 /** mia joins on the branch, and a resident server answers as it should. */
 function answerTo(room: Branch, join: LabEvent, process: RoomEngine = engine) {
   const peer = new ScriptedServer('one.example', room.judged)
-  const inbound = testInbound(database, process, network(peer))
+  const inbound = testInbound(database, process, network(peer, new ScriptedServer('three.example', room.judged)))
   const state = [...join.stateBefore.values()].map((eventId) => room.judged.get(eventId))
   const entrance = {
     roomId: join.event.roomId,
@@ -200,6 +200,25 @@ describe('coming into a room', () => {
     await expect(entering).rejects.toMatchObject({ name: 'NotNow' })
     expect((await engine.stores.names.find(entrance.roomId))?.rules).toBeUndefined()
   })
+
+  it.each(roomVersionNames)(
+    'of version %s, another server cannot keep us out of by a create event of its own',
+    async (version) => {
+      const room = newRoom(version)
+      const { inbound, entrance } = answerTo(room, room.join(mia))
+      const [create] = room.events
+      const { text: forged } = signed(version, 'three.example', {
+        ...create!.event.pdu,
+        event_id: version <= '2' ? '$forged:three.example' : undefined,
+        room_id: room.roomId,
+        sender: '@erin:three.example',
+      })
+      const alone = { ...entrance, resident: 'three.example', state: [forged], authChain: [] }
+      await expect(enter(inbound.deps, alone)).rejects.toMatchObject({ name: 'NotNow' })
+      const name = await enter(inbound.deps, { ...entrance, state: [forged, ...entrance.state] })
+      expect((await engine.rooms.head(name)).create?.event.eventId).toBe(create!.eventId)
+    },
+  )
 
   it('that the state does not allow fails', async () => {
     const room = newRoom()
