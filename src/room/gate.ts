@@ -12,7 +12,7 @@ import { ownString } from '../protocol/json.js'
 import { forbidden, notFound } from '../protocol/matrix-error.js'
 import { redactedEvent } from '../protocol/pdu.js'
 import type { EventNumber, Position, RoomNumber, StateReference } from '../protocol/numbers.js'
-import { entries, lookUpMany } from '../protocol/state-trie.js'
+import { emptyState, entries, lookUpMany } from '../protocol/state-trie.js'
 import { joins, membershipIn, type Whose } from '../store/memberships.js'
 import { whenLoaded } from '../store/missing.js'
 import type { RoomName } from '../store/room-names.js'
@@ -108,14 +108,13 @@ export class Gate {
    */
   async state(name: RoomName, reader: Reader): Promise<StateReference> {
     const { until, current } = await this.extent(name, reader)
-    return until === Infinity ? current : ((await this.stateAfter(name.room, until)) ?? this.forbidden())
+    return until === Infinity ? current : this.stateAfter(name.room, until)
   }
 
   /** The state as of a position, if the reader may read it: by what they were then, or became where history is shared. */
   async stateAt(name: RoomName, reader: Reader, position: number): Promise<StateReference> {
     const { until } = await this.extent(name, reader)
     const state = await this.stateAfter(name.room, Math.min(position, until))
-    if (state === undefined) return this.forbidden()
     const { visibility, membership } = await this.judgeOf(name, reader, await this.hasForgotten(name, reader))(state)
     if (membership === 'join' || visibility === 'world_readable' || position >= until) return state
     const joined = visibility === 'shared' ? await this.joinsOf(name.room, reader) : []
@@ -195,7 +194,7 @@ export class Gate {
       })
   }
 
-  private async stateAfter(room: RoomNumber, position: number): Promise<StateReference | undefined> {
+  private async stateAfter(room: RoomNumber, position: number): Promise<StateReference> {
     const change = await this.stores.db
       .selectFrom('state_change')
       .select('state_after')
@@ -204,7 +203,7 @@ export class Gate {
       .orderBy('position', 'desc')
       .limit(1)
       .executeTakeFirst()
-    return change?.state_after
+    return change?.state_after ?? emptyState
   }
 
   private forbidden(): never {

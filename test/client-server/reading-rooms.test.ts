@@ -148,6 +148,13 @@ describe('the members of a room', () => {
     expect(await members(bob, roomId, 'membership=leave')).toEqual([[bob.userId, 'leave']])
   })
 
+  it('at the place before the first event, where a first sync may begin, are nobody', async () => {
+    const roomId = await room('shared')
+    const { rooms } = await alice.ok('GET', '/_matrix/client/v3/sync?filter={"room":{"timeline":{"limit":100}}}')
+    const { prev_batch: first } = rooms.join[roomId].timeline
+    expect(await members(alice, roomId, `at=${first}`)).toEqual([])
+  })
+
   it('at a place before one joined are told where history is shared only', async () => {
     for (const visibility of ['joined', 'shared']) {
       const bob = await homeserver.user()
