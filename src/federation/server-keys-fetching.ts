@@ -1,9 +1,9 @@
 import { LRUCache } from 'lru-cache'
 import { TokenBuckets, type Rate } from '../accounts/token-bucket.js'
+import { Slots } from '../slots.js'
 import type { KeyAnswer } from '../store/server-keys.js'
 import { Unreachable, type Remote } from './remote.js'
 import { readKeyAnswer } from './server-keys-answer.js'
-import { Slots } from './server-keys-slots.js'
 
 /**
  * Asking servers for their keys. Anybody can make us ask anybody, with a header or an event that names a server and a

@@ -11,10 +11,10 @@ import { verifyJson } from '../protocol/signing.js'
 import { JsonError, parseExactJson } from '../protocol/strict-json.js'
 import { isKeyId } from '../protocol/x-matrix.js'
 import type { VerifyKey } from '../room/inbound/peers.js'
+import { Slots } from '../slots.js'
 import type { KeyAnswer } from '../store/server-keys.js'
 import { RemoteError, Unreachable, type Remote } from './remote.js'
 import { readKeyAnswer } from './server-keys-answer.js'
-import { Slots } from './server-keys-slots.js'
 
 /** In ms, for a notary's answer: it may ask the server itself before. */
 const TIMEOUT = 15_000

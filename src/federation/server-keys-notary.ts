@@ -2,11 +2,11 @@ import { isServerName } from '../protocol/identifiers.js'
 import type { JsonObject } from '../protocol/json.js'
 import { signJson } from '../protocol/signing.js'
 import { parseExactJson } from '../protocol/strict-json.js'
+import { Slots } from '../slots.js'
 import type { KeyAnswer } from '../store/server-keys.js'
 import { Unreachable } from './remote.js'
 import type { ServerKeys } from './server-keys.js'
 import type { OwnKeys } from './server-keys-own.js'
-import { Slots } from './server-keys-slots.js'
 
 /** What somebody wants to know of one server. Without keys: all it has. */
 export interface KeyQuery {

@@ -4,7 +4,7 @@
  * work, and all together have so many; who comes to it beyond that waits, with the body unread, and not for long.
  */
 import { limitExceeded } from '../protocol/matrix-error.js'
-import { Slots } from './server-keys-slots.js'
+import { Slots, SlotsOfEach } from '../slots.js'
 
 /** In bytes. Most transactions are shorter. */
 const SHORT = 64 * 1024
@@ -14,21 +14,16 @@ const PATIENCE = 15_000
 
 export class UnverifiedBodies {
   readonly #all = new Slots(AT_ONCE.ofAll)
-  readonly #ofAddress = new Map<string, { readonly slots: Slots; users: number }>()
+  readonly #ofAddress = new SlotsOfEach(AT_ONCE.ofAddress)
 
   /** `length`: as announced; undefined: it does not say. Throws M_LIMIT_EXCEEDED. */
   async inWork<T>(address: string, length: number | undefined, task: () => Promise<T>): Promise<T> {
     if (length !== undefined && length <= SHORT) return task()
-    const place = this.#ofAddress.get(address) ?? { slots: new Slots(AT_ONCE.ofAddress), users: 0 }
-    this.#ofAddress.set(address, place)
-    place.users++
     const patience = AbortSignal.timeout(PATIENCE)
     try {
-      return await place.slots.run(() => this.#all.run(task, patience), patience)
+      return await this.#ofAddress.run(address, () => this.#all.run(task, patience), patience)
     } catch (cause) {
       throw cause === patience.reason ? limitExceeded(1_000) : cause
-    } finally {
-      if (--place.users === 0) this.#ofAddress.delete(address)
     }
   }
 }

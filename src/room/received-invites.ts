@@ -147,9 +147,7 @@ async function requireSignature(
   const keyIds = keyIdsOf(pdu.event, origin)
   const isFew = keyIds.length <= MAX_SIGNATURES_OF_SERVER
   const { originServerTs } = pdu.event
-  const keys = isFew
-    ? await orTryAgain(asking.ask(origin, (peers, signal) => peers.keys(origin, keyIds, originServerTs, signal)))
-    : undefined
+  const keys = isFew ? await orTryAgain(asking.keys(origin, keyIds, originServerTs)) : undefined
   if (keys === undefined || !(await isSignedBy(rules, pdu, origin, keys))) {
     throw invalidParam(`The event has no valid signature of ${origin}`)
   }

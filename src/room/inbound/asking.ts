@@ -1,11 +1,12 @@
 /**
  * Asking peers within limits: a deadline on every call, so many calls at once of one server, so many PDUs and bytes for
  * one PDU that needs them. A server that never answers holds up who asked it and nobody else; who comes to it beyond the
- * limit is told at once, and tried again later.
+ * limit waits for a turn, no longer than a call may last, and is tried again later.
  */
+import { SlotsOfEach } from '../../slots.js'
 import { effortOf } from '../resolution/limits.js'
 import { NotNow } from './not-now.js'
-import type { Peers } from './peers.js'
+import type { Peers, VerifyKey } from './peers.js'
 
 export interface AskingLimits {
   /** In ms. */
@@ -15,36 +16,52 @@ export interface AskingLimits {
 }
 
 export class Asking {
-  private readonly underWay = new Map<string, number>()
+  private readonly turns: SlotsOfEach
 
   constructor(
     private readonly peers: Peers,
     private readonly limits: AskingLimits,
     private readonly closing: AbortSignal,
-  ) {}
+  ) {
+    this.turns = new SlotsOfEach(limits.atOnce)
+  }
 
   /** What a call may last for what was tried so often in vain, in ms: a large state takes longer than most answers. */
   timeoutAfter(attempts: number): number {
     return this.limits.timeout * effortOf(attempts)
   }
 
-  /** @throws NotNow when the server fails, is too slow, or has enough to answer already. */
+  /** @throws NotNow when the server fails, is too slow, or has enough to answer: then `call` was not begun. */
   async ask<T>(
     server: string,
     call: (peers: Peers, signal: AbortSignal) => Promise<T>,
     timeout = this.limits.timeout,
   ): Promise<T> {
-    const before = this.underWay.get(server) ?? 0
-    if (before >= this.limits.atOnce) throw new NotNow('peers', `${server} has enough to answer`)
-    this.underWay.set(server, before + 1)
+    const patience = AbortSignal.any([this.closing, AbortSignal.timeout(this.limits.timeout)])
+    try {
+      return await this.turns.run(server, () => this.answer(server, call, timeout), patience)
+    } catch (cause) {
+      throw cause === patience.reason ? new NotNow('peers', `${server} has enough to answer`, { cause }) : cause
+    }
+  }
+
+  /**
+   * No turn is waited for: those at hand cost no call, and others are fetched once for all who ask, within limits of their
+   * own. @throws NotNow
+   */
+  keys(server: string, keyIds: readonly string[], validAt: number): Promise<ReadonlyMap<string, VerifyKey>> {
+    return this.answer(server, (peers, signal) => peers.keys(server, keyIds, validAt, signal), this.limits.timeout)
+  }
+
+  private async answer<T>(
+    server: string,
+    call: (peers: Peers, signal: AbortSignal) => Promise<T>,
+    timeout: number,
+  ): Promise<T> {
     try {
       return await withDeadline(timeout, this.closing, (signal) => call(this.peers, signal))
     } catch (cause) {
       throw cause instanceof NotNow ? cause : new NotNow('peers', `${server} does not answer`, { cause })
-    } finally {
-      const left = this.underWay.get(server)! - 1
-      if (left === 0) this.underWay.delete(server)
-      else this.underWay.set(server, left)
     }
   }
 }

@@ -2,9 +2,9 @@
  * Events of other servers, from their transactions into the rooms.
  *
  * Transactions are answered when what is not decided at once is staged in the database (transaction.ts). Rooms with
- * something staged take turns, so many at once (room-inbox.ts): a room whose peers hang has a place, and no more of it
- * than a server may have calls under way. Whoever stages wakes the room in memory; what other processes staged and left
- * behind, and what has a later time, is found by `poll`. Which process works off a room is said by a lease with an end.
+ * something staged take turns, so many at once (room-inbox.ts): a room whose peers hang keeps its place no longer than
+ * its calls may last. Whoever stages wakes the room in memory; what other processes staged and left behind, and what has
+ * a later time, is found by `poll`. Which process works off a room is said by a lease with an end.
  */
 import { randomUUID } from 'node:crypto'
 import type { Kysely } from 'kysely'

@@ -25,7 +25,7 @@ export function keysOfBatch(asking: Asking, rules: RoomVersionRules, pdus: reado
     const before = asked.get(server)
     if (before !== undefined) return before
     const { keyIds, validAt } = wanted.get(server) ?? { keyIds: new Set<string>(), validAt: 0 }
-    const keys = asking.ask(server, (peers, signal) => peers.keys(server, [...keyIds], validAt, signal))
+    const keys = asking.keys(server, [...keyIds], validAt)
     asked.set(server, keys)
     return keys
   }

@@ -74,6 +74,18 @@ describe('a transaction', () => {
     expect(one.requests.every(({ method }) => method === 'keys')).toBe(true)
   })
 
+  it('with an event of each of thirty rooms is taken at once', async () => {
+    const rooms = Array.from({ length: 30 }, () => newRoom())
+    const { inbound, name, send } = await setting(rooms[0]!)
+    const names = [name]
+    for (const room of rooms.slice(1)) names.push(await holdRoom(engine, room))
+    const said = rooms.map((room) => room.say(bob, 'hello'))
+    await send(said)
+    const found = await Promise.all(names.map(async (name) => (await held(database, name)).extremities))
+    expect(found).toEqual(said.map(({ eventId }) => [eventId]))
+    expect(inbound.counters.postponed).toEqual({})
+  })
+
   it('may hold an event twice, and events that are here', async () => {
     const room = newRoom()
     const { send, held, inbound } = await setting(room)

@@ -48,3 +48,22 @@ export class Slots {
     begin()
   }
 }
+
+/** So many at once of each, as of a server or of an address. */
+export class SlotsOfEach {
+  readonly #places = new Map<string, { readonly slots: Slots; users: number }>()
+
+  constructor(private readonly size: number) {}
+
+  /** As `Slots.run`. */
+  async run<T>(whose: string, task: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    const place = this.#places.get(whose) ?? { slots: new Slots(this.size), users: 0 }
+    this.#places.set(whose, place)
+    place.users++
+    try {
+      return await place.slots.run(task, signal)
+    } finally {
+      if (--place.users === 0) this.#places.delete(whose)
+    }
+  }
+}
