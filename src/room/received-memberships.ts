@@ -95,7 +95,7 @@ async function checkedSignatures(deps: InboundDeps, { rules }: KnownRoom, pdu: P
 }
 
 async function taken(deps: InboundDeps, name: KnownRoom, pdu: Pdu): Promise<Received> {
-  const checked = await checkPolicy(deps, name, pdu)
+  const checked = await orTryAgain(checkPolicy(deps, name, pdu))
   const how = { kind: 'live', isRelayed: true, policy: checked.policy } as const
   return orTryAgain(receive(deps, name, { pdu: checked.pdu, how }))
 }

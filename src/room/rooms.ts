@@ -26,6 +26,7 @@ import type { KnownRoom } from './known-room.js'
 import type { JudgedDifferently } from './judge-anew.js'
 import { PartialRooms } from './partial-rooms.js'
 import { proposeEvent } from './proposed-event.js'
+import { orTryAgain } from './received-memberships.js'
 import { Room, type PendingState, type RoomDeps } from './room.js'
 import { emptySummary } from './summary.js'
 
@@ -259,7 +260,8 @@ export class Rooms {
         continue
       }
       const proposed = await proposeEvent(this, name as KnownRoom, draft, check)
-      const { verdict, pdu } = await this.policies!.check(policy, (name as KnownRoom).rules, proposed.pdu)
+      const checked = this.policies!.check(policy, (name as KnownRoom).rules, proposed.pdu)
+      const { verdict, pdu } = await orTryAgain(checked)
       if (!verdict.allowed) throw forbidden(`The policy server of the room does not allow this: ${verdict.reason}`)
       const { transaction } = draft
       const arrival: Arrival = { event: pdu.event, text: pdu.text, kind: 'live', isRelayed: true, transaction }

@@ -1,6 +1,7 @@
 import { afterAll, beforeEach, describe, expect, it } from '@jest/globals'
 import type { DeviceNumber } from '../../src/protocol/numbers.js'
 import { allow, reject, type Verdict } from '../../src/protocol/verdict.js'
+import { NotNow } from '../../src/room/inbound/not-now.js'
 import { withSignature } from '../../src/room/inbound/signatures.js'
 import type { KnownRoom } from '../../src/room/known-room.js'
 import { testDatabase } from '../support/postgres.js'
@@ -53,6 +54,13 @@ describe('a room with a policy server', () => {
     const before = (await rooms.head(name)).head.forwardExtremities
     await expect(rooms.send(name, message('spam'))).rejects.toMatchObject({ errcode: 'M_FORBIDDEN' })
     expect((await rooms.head(name)).head.forwardExtremities).toEqual(before)
+  })
+
+  it('refuses nothing for good while that has enough to answer', async () => {
+    const name = await policed()
+    const check = async () => Promise.reject(new NotNow('peers', 'policy.example has enough to answer'))
+    rooms.policies = { ...rooms.policies!, check }
+    await expect(rooms.send(name, message('later'))).rejects.toMatchObject({ status: 503, errcode: 'M_UNKNOWN' })
   })
 
   it('gets a message once, however often its client sends it', async () => {

@@ -372,7 +372,7 @@ export class RemoteMemberships {
     const draft = { type: 'm.room.member', stateKey: target, sender, content }
     const { pdu: proposed, told } = await proposeEvent(inbound.rooms, name, draft)
     // "the homeserver MUST request a signature from the Policy Server before sending the event"
-    const { pdu, policy = allow } = await checkPolicy(inbound, name, proposed)
+    const { pdu, policy = allow } = await orTryAgain(checkPolicy(inbound, name, proposed))
     if (!policy.allowed) throw forbidden(`The policy server of the room does not allow this: ${policy.reason}`)
     try {
       const text = await sendInvite(remote, server, name, pdu, { event: pdu.event.pdu, told })

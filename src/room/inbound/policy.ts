@@ -49,7 +49,10 @@ export class PolicyServers {
     return joined
   }
 
-  /** The verdict, and the PDU, which may have got the signature it lacked. */
+  /**
+   * The verdict, and the PDU, which may have got the signature it lacked.
+   * @throws NotNow when the server has too much to answer to be asked.
+   */
   async check(policy: PolicyServer, rules: KnownRoom['rules'], pdu: Pdu): Promise<{ verdict: Verdict; pdu: Pdu }> {
     if (isPolicyItself(pdu.event)) return { verdict: allow, pdu }
     if (await hasSignature(pdu, policy.name, KEY_ID, policy.key)) return { verdict: allow, pdu }
@@ -62,15 +65,17 @@ export class PolicyServers {
       : { verdict: reject('the policy server signed with another key than the room names'), pdu }
   }
 
-  /** If the event still does not have a valid signature, the event is not recommended. */
+  /** If the event still does not have a valid signature, the event is not recommended. Without having asked we cannot say. */
   private async ask({ name }: PolicyServer, pdu: Pdu): Promise<string | Verdict> {
+    let isAsked = false
     try {
-      const signature = await this.asking.ask(name, (peers, signal) =>
-        peers.policySignature(name, pdu.event.pdu, signal),
-      )
+      const signature = await this.asking.ask(name, (peers, signal) => {
+        isAsked = true
+        return peers.policySignature(name, pdu.event.pdu, signal)
+      })
       return signature ?? reject('the policy server does not recommend it')
     } catch (cause) {
-      if (cause instanceof NotNow) return reject(`the policy server was not heard: ${cause.message}`)
+      if (cause instanceof NotNow && isAsked) return reject(`the policy server was not heard: ${cause.message}`)
       throw cause
     }
   }

@@ -53,7 +53,7 @@ export async function checkPdu(
   return { ...redactedEvent(rules, pdu.event), essential: pdu.essential }
 }
 
-/** Check 7, where the room has a policy server. */
+/** Check 7, where the room has a policy server. @throws NotNow when that has too much to answer. */
 export async function checkPolicy(
   { policies }: InboundDeps,
   name: KnownRoom,

@@ -671,10 +671,10 @@ describe('the policy server', () => {
   const policy = labServer('two.example')
   const keys = { ed25519: Buffer.from(policy.key.publicKey).toString('base64').replace(/=+$/, '') }
 
-  async function policed(members: readonly string[]) {
+  async function policed(members: readonly string[], options?: Parameters<typeof setting>[1]) {
     const room = newRoom('11', members)
     room.event(alice, { type: 'm.room.policy', stateKey: '', content: { via: 'two.example', public_keys: keys } })
-    return { room, ...(await setting(room)) }
+    return { room, ...(await setting(room, options)) }
   }
 
   const sign = (room: Branch, pdu: JsonObject) => {
@@ -693,6 +693,40 @@ describe('the policy server', () => {
     expect((await held()).fates.get(said.eventId)).toBe('accepted')
     const stored = await engine.stores.events.byId(name.room, said.eventId)
     expect(stored!.event.pdu.signatures).toMatchObject({ 'two.example': { 'ed25519:policy_server': signature } })
+  })
+
+  it('is asked for each of thirty events of a transaction', async () => {
+    const { room, send, held, two } = await policed([bob, mia, carol])
+    two.answers('policySignature', (_server, pdu) => sign(room, pdu))
+    const release = two.holds('policySignature')
+    const said = Array.from({ length: 30 }, (_, at) => room.say(bob, String(at)))
+    const taken = send(said)
+    const { atOnce } = inboundConfig.asking
+    await eventually('as many are asked as may be', () => two.asked('policySignature').length === atOnce)
+    release()
+    await taken
+    const { fates, extremities: found } = await held()
+    expect(said.map(({ eventId }) => fates.get(eventId))).toEqual(Array(30).fill('accepted'))
+    expect(found).toEqual([said.at(-1)!.eventId])
+  })
+
+  it('that has enough to answer is no verdict: the event stays, and is taken when it can be asked', async () => {
+    const clock = new TestClock()
+    const config = { asking: { timeout: 1_000, atOnce: 1 } }
+    const { room, send, held, inbound, two } = await policed([bob, mia, carol], { clock, config })
+    two.answers('policySignature', (_server, pdu) => sign(room, pdu))
+    const [release, released] = promised()
+    const busy = inbound.deps.asking.ask('two.example', () => released, 300_000)
+    const said = room.say(bob, 'hello')
+    await send([said])
+    const first = await held()
+    expect(first.fates.has(said.eventId)).toBe(false)
+    expect(first.staged).toMatchObject([{ event_id: said.eventId, reason: 'two.example has enough to answer' }])
+    expect(two.asked('policySignature')).toEqual([])
+    release()
+    await busy
+    await tryAgain(inbound, clock)
+    expect((await held()).fates.get(said.eventId)).toBe('accepted')
   })
 
   it('that does not recommend an event makes it soft-failed', async () => {
