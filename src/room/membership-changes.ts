@@ -66,11 +66,13 @@ export async function leave(
  * servers; telling them is the business of federation.
  */
 export async function leaveUnheld({ db, rooms }: MembershipDeps, { room }: RoomName, user: string): Promise<void> {
-  const current = await membershipIn(db, room, user)
-  if (current === undefined) throw forbidden('You are not in this room')
-  if (current.membership !== 'invite' && current.membership !== 'knock') return
-  const ended = { membership: 'leave', event: undefined, sender: user, strippedState: undefined } as const
-  await rooms.deps.writer.write([{ kind: 'membership', room, user, ...ended }])
+  const ended = { room, user, membership: 'leave', sender: user, strippedState: undefined } as const
+  for (;;) {
+    const current = await membershipIn(db, room, user)
+    if (current === undefined) throw forbidden('You are not in this room')
+    if (current.membership !== 'invite' && current.membership !== 'knock') return
+    if (await rooms.deps.writer.writeMembership(ended, current.position)) return
+  }
 }
 
 /** @throws MatrixError 404 for a user who does not exist; for one of another server, what their server says. */

@@ -75,9 +75,7 @@ export class ReceivedInvites {
     const state = await inviteState(deps, rules, pdu.event, invite.state)
     const signed = await signAsWell(deps.rooms.deps.server, rules, pdu)
     if (!checkSize(signed.text).allowed) throw tooLarge('The event is too large with another signature')
-    // Asking for keys takes its time: somebody may have joined meanwhile.
-    if ((await residentRoom(deps, invite.roomId)) === undefined) await this.remember(pdu.event, target, state)
-    else await this.inbound.transaction(invite.origin, [signed.text])
+    if (!(await this.remember(pdu.event, target, state))) await this.inbound.transaction(invite.origin, [signed.text])
     return canonicalJson({ ...invite.event, signatures: own(signed.event.pdu, 'signatures') }, 'any')
   }
 
@@ -96,16 +94,23 @@ export class ReceivedInvites {
     return shares
   }
 
-  /** Told to the user anew, unless it is the invite they have: its server asked again. */
-  private async remember(event: RoomEvent, user: string, strippedState: string): Promise<void> {
-    const { db, stores, rooms } = this.inbound.deps
+  /**
+   * Told to the user anew, unless it is the invite they have: its server asked again. False when it is for the room to
+   * take: asking for keys takes its time, and somebody has joined meanwhile.
+   */
+  private async remember(event: RoomEvent, user: string, strippedState: string): Promise<boolean> {
+    const { db, rooms } = this.inbound.deps
     const { roomId, eventId: unheldEventId, sender } = event
-    const room = await roomNumber(stores.db, roomId)
-    const before = await membershipIn(db, room, user)
-    const isSame = before?.strippedState === strippedState && before.unheldEventId === unheldEventId
-    if (before?.membership === 'invite' && isSame) return
-    const membership = { membership: 'invite', event: undefined, sender, strippedState, unheldEventId } as const
-    await rooms.deps.writer.write([{ kind: 'membership', room, user, ...membership }])
+    const room = await roomNumber(db, roomId)
+    const invited = { room, user, membership: 'invite', sender, strippedState, unheldEventId } as const
+    for (;;) {
+      // In this order: who joins after the look at the room has another membership than the one that was seen.
+      const before = await membershipIn(db, room, user)
+      if ((await residentRoom(this.inbound.deps, roomId)) !== undefined) return false
+      const isSame = before?.strippedState === strippedState && before.unheldEventId === unheldEventId
+      if (before?.membership === 'invite' && isSame) return true
+      if (await rooms.deps.writer.writeMembership(invited, before?.position)) return true
+    }
   }
 }
 

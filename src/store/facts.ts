@@ -108,4 +108,6 @@ export interface DeviceListFact {
 
 type WithoutPosition<F> = F extends Fact ? Omit<F, 'position'> : never
 /** A fact that has no position yet: what is handed to the log writer. Facts of rooms come with their events. */
-export type NewFact = WithoutPosition<ReceiptFact | AccountDataFact | ToDeviceFact | DeviceListFact | MembershipFact>
+export type NewFact = WithoutPosition<ReceiptFact | AccountDataFact | ToDeviceFact | DeviceListFact>
+/** Of a room that we do not hold: other memberships come with the events of their room. */
+export type NewMembership = Omit<MembershipFact, 'kind' | 'position' | 'event'>

@@ -21,7 +21,7 @@
 import { randomUUID } from 'node:crypto'
 import type pg from 'pg'
 import type { EventNumber, Position, RoomNumber, StateReference } from '../protocol/numbers.js'
-import type { Fact, Membership, NewFact } from './facts.js'
+import type { Fact, Membership, NewFact, NewMembership } from './facts.js'
 import type { Log } from './log.js'
 import type { StoredEvent } from './stored-event.js'
 import { sentTogether } from './database.js'
@@ -191,6 +191,14 @@ export interface FactsEntry {
   reject: (cause: unknown) => void
 }
 
+export interface MembershipEntry {
+  readonly kind: 'membership'
+  readonly membership: NewMembership
+  readonly replaces: Position | undefined
+  resolve: (isWritten: boolean) => void
+  reject: (cause: unknown) => void
+}
+
 /** What the writer knows of a room in memory (src/room/room.ts). */
 export interface RoomLane {
   readonly room: RoomNumber
@@ -242,7 +250,7 @@ export interface LogWriterOptions {
 /** A batch is bounded so that one transaction stays short for other processes. */
 const maxBatch = 500
 
-type Entry = RoomEntry | FactsEntry
+type Entry = RoomEntry | FactsEntry | MembershipEntry
 
 export class LogWriter {
   private waiting: Entry[] = []
@@ -264,6 +272,14 @@ export class LogWriter {
   /** Facts of users, all or none. Resolves with the newest of their positions, after the commit. */
   write(facts: readonly NewFact[]): Promise<Position> {
     return new Promise((resolve, reject) => this.enqueue({ kind: 'facts', facts, resolve, reject }))
+  }
+
+  /**
+   * A user's membership in a room that we do not hold, in place of the one since `replaces`; undefined: of none. Resolves
+   * with false, and nothing is written, where the user has another by now: the room's own state may have brought it.
+   */
+  writeMembership(membership: NewMembership, replaces: Position | undefined): Promise<boolean> {
+    return new Promise((resolve, reject) => this.enqueue({ kind: 'membership', membership, replaces, resolve, reject }))
   }
 
   private enqueue(entry: Entry): void {
@@ -426,8 +442,11 @@ export class LogWriter {
   }
 
   private async transaction(client: pg.Client, attempt: Attempt): Promise<void> {
-    // Sent together: the second statement's snapshot is taken when the first has the lock.
-    const [, check] = await sentTogether(client, () => Promise.all([this.begin(client), this.check(client, attempt)]))
+    // Sent together: the snapshots of the others are taken when the first has the lock.
+    const [, check, overtaken] = await sentTogether(client, () =>
+      Promise.all([this.begin(client), this.check(client, attempt), this.overtaken(client, attempt)]),
+    )
+    attempt.leaveOut(overtaken)
     attempt.transactionId = check.xid
     await settleDuplicates(attempt, check.done)
     await this.rebuildMoved(attempt, check)
@@ -497,6 +516,24 @@ export class LogWriter {
     }
   }
 
+  /** Which of the batch's memberships are to replace one that is not there any more. */
+  private async overtaken(client: pg.Client, { memberships }: Attempt): Promise<MembershipEntry[]> {
+    if (memberships.length === 0) return []
+    const { rows } = await client.query<{ n: number }>({
+      name: 'log-check-memberships',
+      text: `
+        select n from json_to_recordset($1) as x (n int, room int, user_id text, replaces bigint)
+          left join membership using (room, user_id)
+        where position is distinct from replaces`,
+      values: [
+        JSON.stringify(
+          memberships.map(({ membership: { room, user }, replaces }, n) => ({ n, room, user_id: user, replaces })),
+        ),
+      ],
+    })
+    return rows.map(({ n }) => memberships[n]!)
+  }
+
   private async rebuildMoved(attempt: Attempt, { heads, held }: Check): Promise<void> {
     for (const [lane, entries] of attempt.byLane) {
       const first = entries[0]?.change
@@ -554,9 +591,12 @@ class Attempt {
   commitSent = false
   /** Positions that were asked for: one for each event and fact, also for events that need none as it is. */
   readonly allocated: number
+  readonly memberships: readonly MembershipEntry[]
+  private readonly overtaken = new Set<MembershipEntry>()
   private readonly factPositions = new Map<FactsEntry, Position>()
   constructor(readonly entries: readonly Entry[]) {
     this.byLane = new Map()
+    this.memberships = entries.filter((entry) => entry.kind === 'membership')
     for (const entry of entries) {
       if (entry.kind !== 'room' || entry.duplicateOf !== undefined || entry.change === undefined) continue
       const entriesOfLane = this.byLane.get(entry.lane)
@@ -600,6 +640,10 @@ class Attempt {
     return received
   }
 
+  leaveOut(overtaken: readonly MembershipEntry[]): void {
+    for (const entry of overtaken) this.overtaken.add(entry)
+  }
+
   /** Gives every live event and fact its position and gathers the rows. Rebuilt entries have as many events as before. */
   prepare(last: Position): Batch {
     this.facts.length = 0
@@ -611,6 +655,7 @@ class Attempt {
     }
     for (const entry of this.entries) {
       if (entry.kind === 'facts') this.placeFacts(entry, take)
+      else if (entry.kind === 'membership') this.placeMembership(entry, take)
       else if (entry.change !== undefined && entry.duplicateOf === undefined)
         this.placeChange(entry, entry.change, take)
     }
@@ -630,6 +675,15 @@ class Attempt {
       this.facts.push({ ...fact, position } as Fact)
       this.factPositions.set(entry, position)
     }
+  }
+
+  private placeMembership(entry: MembershipEntry, take: () => Position): void {
+    const { room, user } = entry.membership
+    const isOfThem = (fact: Fact) => fact.kind === 'membership' && fact.room === room && fact.user === user
+    // What stands before it in the batch has replaced that one.
+    if (this.facts.some(isOfThem)) this.overtaken.add(entry)
+    if (this.overtaken.has(entry)) return
+    this.facts.push({ kind: 'membership', position: take(), event: undefined, ...entry.membership })
   }
 
   private placeChange({ lane: { room } }: RoomEntry, change: RoomChange, take: () => Position): void {
@@ -664,6 +718,7 @@ class Attempt {
   settle(): void {
     for (const entry of this.entries) {
       if (entry.kind === 'facts') entry.resolve(this.factPositions.get(entry) ?? (0 as Position))
+      else if (entry.kind === 'membership') entry.resolve(!this.overtaken.has(entry))
       else if (entry.refusal !== undefined) entry.reject(entry.refusal)
       else entry.resolve()
     }
@@ -694,10 +749,11 @@ function duplicateOf(entry: RoomEntry, written: ReadonlyMap<string, EventNumber>
   return undefined
 }
 
-const sizeOf = (entry: Entry): number =>
-  entry.kind === 'facts'
-    ? entry.facts.length
-    : (entry.change?.events.length ?? 0) + (entry.change?.completion === undefined ? 0 : 1)
+function sizeOf(entry: Entry): number {
+  if (entry.kind === 'facts') return entry.facts.length
+  if (entry.kind === 'membership') return 1
+  return (entry.change?.events.length ?? 0) + (entry.change?.completion === undefined ? 0 : 1)
+}
 
 const lanesOf = (entries: readonly Entry[]): Set<RoomLane> =>
   new Set(entries.flatMap((entry) => (entry.kind === 'room' ? [entry.lane] : [])))

@@ -223,8 +223,7 @@ describe('a room this server does not hold', () => {
       { type: 'm.room.member', state_key: user.userId, sender: '@zoe:elsewhere.test', content: { membership: kind } },
     ])
     const sender = '@zoe:elsewhere.test'
-    const fact = { kind: 'membership', room, user: user.userId, membership: kind, event: undefined } as const
-    await writer.write([{ ...fact, sender, strippedState }])
+    await writer.writeMembership({ room, user: user.userId, membership: kind, sender, strippedState }, undefined)
     return room_id
   }
 

@@ -1,11 +1,11 @@
 /** Users of ours are invited by users of other servers: what is signed, what is kept, and what their clients are shown. */
-import { afterAll, beforeEach, describe, expect, it } from '@jest/globals'
+import { afterAll, afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import type { Json, JsonObject } from '../../src/protocol/json.js'
 import { roomVersionNames, rulesOf } from '../../src/protocol/room-versions.js'
 import { verifyEventSignature } from '../../src/protocol/signing.js'
 import { parseExactJson } from '../../src/protocol/strict-json.js'
 import type { KnownRoom } from '../../src/room/known-room.js'
-import { invite } from '../../src/room/membership-changes.js'
+import { invite, leaveUnheld } from '../../src/room/membership-changes.js'
 import { ReceivedInvites } from '../../src/room/received-invites.js'
 import { sendInviteV1 } from '../../src/server-server/invites-v1/send-invite-v1.js'
 import { sendInviteV2 } from '../../src/server-server/invites-v2/send-invite-v2.js'
@@ -142,8 +142,8 @@ describe('an invite into a room that nobody here is in', () => {
     const room = labRoom()
     await put(room, inviteOf(room))
     const { room: number } = (await stores.names.find(room.roomId))!
-    const knock = { membership: 'knock', event: undefined, sender: mina, strippedState: '[]' } as const
-    await writer.write([{ kind: 'membership', room: number, user: mina, ...knock }])
+    const knock = { room: number, user: mina, membership: 'knock', sender: mina, strippedState: '[]' } as const
+    await writer.writeMembership(knock, (await kept(room.roomId))!.position)
     expect(await shown()).toEqual({})
     await put(room, inviteOf(room))
     expect(Object.keys(await shown())).toEqual([room.roomId])
@@ -360,6 +360,45 @@ describe('an invite into a room that users of ours are in', () => {
     })
     await rooms.receive(name, { event: acl.event, text: acl.text, kind: 'live' })
     expect(await put(room, invite)).toMatchObject({ status: 403, body: { errcode: 'M_FORBIDDEN' } })
+  })
+})
+
+describe('a user who comes into the room meanwhile', () => {
+  afterEach(() => void jest.restoreAllMocks())
+
+  /** They are invited; what is written of them next comes after their join. */
+  async function invited() {
+    const room = labRoom()
+    const { eventId, event, text } = room.invite(alice, mina)
+    const invitation = { eventId, text, pdu: event.pdu as JsonObject }
+    expect((await put(room, invitation)).status).toBe(200)
+    room.event(mina, { type: 'm.room.member', stateKey: mina, content: { membership: 'join' } })
+    const write = writer.writeMembership.bind(writer)
+    jest.spyOn(writer, 'writeMembership').mockImplementationOnce(async (...written) => {
+      await holdRoom(engine, room)
+      return write(...written)
+    })
+    return { room, invitation }
+  }
+
+  it('stays in it when the invite comes again', async () => {
+    const { room, invitation } = await invited()
+    expect((await put(room, invitation, [])).status).toBe(200)
+    expect(await kept(room.roomId)).toMatchObject({ membership: 'join' })
+  })
+
+  it('stays in it when they have declined the invite', async () => {
+    const { room } = await invited()
+    await leaveUnheld({ db, rooms }, (await stores.names.find(room.roomId))!, mina)
+    expect(await kept(room.roomId)).toMatchObject({ membership: 'join' })
+  })
+
+  it('stays in it when the invite was taken back', async () => {
+    const { room, invitation } = await invited()
+    const leave = { membership: 'leave' }
+    const { pdu } = inviteOf(room, { content: leave, auth_events: [invitation.eventId] })
+    await inbound.transaction('one.example', [JSON.stringify(pdu)])
+    expect(await kept(room.roomId)).toMatchObject({ membership: 'join' })
   })
 })
 

@@ -1,7 +1,10 @@
 import { afterAll, describe, expect, it } from '@jest/globals'
 import pg from 'pg'
 import type { KyselyPlugin } from 'kysely'
+import type { Position } from '../../src/protocol/numbers.js'
+import type { RoomEngine } from '../../src/room/open-rooms.js'
 import { connectionConfig } from '../../src/store/database.js'
+import { membershipIn } from '../../src/store/memberships.js'
 import { testDatabase } from '../support/postgres.js'
 import { join, say, testRoom, testRooms, user } from '../support/rooms.js'
 
@@ -36,6 +39,24 @@ describe('the log writer', () => {
       ['a', 'b', 'nul\u0000', 'c'].map((type) => engine.writer.write([accountData(type)])),
     )
     expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'rejected', 'fulfilled'])
+  })
+
+  it('writes a membership in place of the one that was seen, and of no other', async () => {
+    const room = await testRoom(engine, alice)
+    const carol = user('carol')
+    const other = await testRooms(database)
+    const write = ({ writer }: RoomEngine, membership: 'invite' | 'leave', replaces: Position | undefined) =>
+      writer.writeMembership({ room: room.room, user: carol, membership, sender: alice, strippedState: '[]' }, replaces)
+    const twice = [write(engine, 'invite', undefined), write(engine, 'leave', undefined)]
+    expect(await Promise.all(twice)).toEqual([true, false])
+    const { position } = (await membershipIn(database.db, room.room, carol))!
+    expect(await write(other, 'leave', undefined)).toBe(false)
+    expect(await write(other, 'leave', position)).toBe(true)
+    expect(await write(engine, 'invite', position)).toBe(false)
+    await engine.catchUp()
+    const facts = engine.log.ofUser(carol, 0 as Position)
+    expect(facts.map((fact) => fact.kind === 'membership' && fact.membership)).toEqual(['invite', 'leave'])
+    await other.close()
   })
 
   it('lets one bad event fail alone: neither its room nor others lose what came after it', async () => {

@@ -1,11 +1,13 @@
 /** Which servers are in which room, and which rooms are marked for them, as the log writer keeps it with its events. */
 import { afterAll, describe, expect, it } from '@jest/globals'
 import { sql } from 'kysely'
+import { ownConnection } from '../../src/store/database.js'
+import { statements } from '../../src/store/log-statements.js'
 import type { RoomName } from '../../src/store/room-names.js'
 import { bob, carol, dave, erin, labRoom, type LabEvent } from '../support/laboratory/index.js'
 import { arrivalOf, holdRoom, mia, receive } from '../support/inbound.js'
 import { testDatabase } from '../support/postgres.js'
-import { join, say, testRoom, testRooms, user } from '../support/rooms.js'
+import { join, say, testRoom, testRooms, testServer, user } from '../support/rooms.js'
 
 const database = await testDatabase()
 const { db } = database
@@ -124,10 +126,15 @@ describe('a room shared with other servers', () => {
   it('takes in ten thousand members of two thousand servers in a moment, as a join to a large room brings them', async () => {
     const room = await holdRoom(engine, labRoom({}))
     const members = Array.from({ length: 10_000 }, (_, i) => `@user${i}:server${i % 2_000}.example`)
-    const joined = { kind: 'membership', room: room.room, membership: 'join' } as const
-    await engine.rooms.deps.writer.write(
-      members.map((user) => ({ ...joined, user, sender: user, event: undefined, strippedState: undefined })),
-    )
+    const position = engine.log.published
+    const joined = { kind: 'membership', position, room: room.room, membership: 'join' } as const
+    const facts = members.map((user) => ({ ...joined, user, sender: user, event: undefined, strippedState: undefined }))
+    // As the log writer plans them.
+    const client = ownConnection(database.address)
+    await client.connect()
+    await client.query('set enable_seqscan = off')
+    for (const statement of statements({ facts, lanes: [] }, testServer.name)) await client.query(statement)
+    await client.end()
     const others = (await servers(room)).filter(({ server }) => server !== 'one.example')
     expect([others.length, new Set(others.map((row) => row.joined))]).toEqual([2_000, new Set([5])])
   }, 10_000)

@@ -74,17 +74,8 @@ describe('a sync', () => {
     const texts = ['{}', 'null', '[1,null,{"type":3}]', '["\\u0000"]', '']
     for (const [i, strippedState] of texts.entries()) {
       const room = await testRoom(engine, user('alice'))
-      await engine.writer.write([
-        {
-          kind: 'membership',
-          room: room.room,
-          user: user(`guest${i}`),
-          membership: 'invite',
-          event: undefined,
-          sender: user('alice'),
-          strippedState,
-        },
-      ])
+      const invited = { room: room.room, user: user(`guest${i}`), membership: 'invite' } as const
+      await engine.writer.writeMembership({ ...invited, sender: user('alice'), strippedState }, undefined)
       const { rooms } = await new TestDevice(sync, `guest${i}`).next()
       expect(rooms.invite[room.roomId].invite_state.events).toEqual(expect.any(Array))
     }

@@ -342,23 +342,20 @@ export class RemoteMemberships {
     }
   }
 
-  /** The knock is in the room of others; here it is a membership of the user's, with what they may know of the room. */
+  /**
+   * The knock is in the room of others; here it is a membership of the user's, with what they may know of the room. What
+   * came of it may be here before the answer: the invite of somebody who lets in whoever knocks.
+   */
   private async completeKnock(resident: string, made: Made): Promise<void> {
     const { remote, inbound } = this.deps
-    const told = await sendKnock(remote, resident, made)
     const { event } = made.pdu
-    await inbound.rooms.deps.writer.write([
-      {
-        kind: 'membership',
-        room: await roomNumber(inbound.db, event.roomId),
-        user: event.sender,
-        membership: 'knock',
-        event: undefined,
-        sender: event.sender,
-        strippedState: knockState(event, told),
-        unheldEventId: event.eventId,
-      },
-    ])
+    const { roomId, sender: user, eventId: unheldEventId } = event
+    const name = await inbound.stores.names.find(roomId)
+    const before = name && (await membershipIn(inbound.db, name.room, user))
+    const strippedState = knockState(event, await sendKnock(remote, resident, made))
+    const room = await roomNumber(inbound.db, roomId)
+    const knock = { room, user, membership: 'knock', sender: user, strippedState, unheldEventId } as const
+    await inbound.rooms.deps.writer.writeMembership(knock, before?.position)
   }
 
   /**

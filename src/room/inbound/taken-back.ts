@@ -26,9 +26,9 @@ export async function isTakenBack(deps: Deps, origin: string, pdu: JsonObject): 
   if (!serversTold(current).includes(origin)) return false
   if (current.unheldEventId !== undefined && !ending.authEvents.includes(current.unheldEventId)) return false
   const { membership, sender } = ending
-  const ended = { membership, event: undefined, sender, strippedState: undefined }
-  await deps.rooms.deps.writer.write([{ kind: 'membership', room: current.room, user: ending.user, ...ended }])
-  return true
+  const ended = { room: current.room, user: ending.user, membership, sender, strippedState: undefined }
+  const isWritten = await deps.rooms.deps.writer.writeMembership(ended, current.position)
+  return isWritten || isTakenBack(deps, origin, pdu)
 }
 
 interface Ending {

@@ -230,6 +230,22 @@ describe('a join that the room here cannot take at the moment', () => {
   })
 })
 
+describe('a knock', () => {
+  it.each(['before', 'after'])('does not hide an invite that comes %s the answer to it', async (when) => {
+    const mia = await hearth.user()
+    const room = peer.room({ joinRules: { join_rule: 'knock' } })
+    const { asked, letGo } = holdBack('send_knock')
+    const knocking = mia.post(`${v3}/knock/${encodeURIComponent(room.roomId)}?via=${peer.name}`, {})
+    await asked()
+    if (when === 'before') await invite(room, mia)
+    letGo()
+    expect((await knocking).status).toBe(200)
+    if (when === 'after') await invite(room, mia)
+    const { rooms: shown } = await mia.sync()
+    expect([Object.keys(shown?.invite ?? {}), Object.keys(shown?.knock ?? {})]).toEqual([[room.roomId], []])
+  })
+})
+
 describe('an invite that is declined while the other server is slow', () => {
   const decline = (user: TestUser, { roomId }: Branch) =>
     user.post(`${v3}/rooms/${encodeURIComponent(roomId)}/leave`, {})
