@@ -87,7 +87,8 @@ export function buildEvent(context: BuildContext, before: BuildingHead, draft: D
     .map(([type, key]) => knownMember(before, type, lookUp(type, key)))
     .filter((event) => event !== undefined)
   const replaced = draft.stateKey === undefined ? undefined : lookUp(draft.type, draft.stateKey)
-  const redacted = draft.redacts === undefined ? undefined : redactionTarget(context, before, draft, draft.redacts)
+  const redacted =
+    draft.redacts === undefined ? undefined : redactionTarget(context, before, draft, context.event(draft.redacts))
 
   const isRedactedCurrent =
     redacted?.event.stateKey !== undefined &&
@@ -320,12 +321,15 @@ function hashedOf({ rules, server }: BuildContext, pdu: Making<JsonObject>): Has
  * What a redaction by a local user may name: an event of this room that is not `m.room.create`, their own or, with the
  * level for it, anybody's. (That the rules would apply it for any user of the same server is a matter of versions before 3.)
  */
-function redactionTarget(context: BuildContext, before: BuildingHead, draft: Draft, eventId: string): StoredEvent {
-  const target = context.event(eventId)
+export function redactionTarget(
+  { rules, view }: Pick<BuildContext, 'rules' | 'view'>,
+  before: BuildingHead,
+  draft: Draft,
+  target: StoredEvent | undefined,
+): StoredEvent {
   if (target === undefined) throw notFound('The event to redact is not in this room')
   if (target.event.type === 'm.room.create') throw forbidden('The event that created the room cannot be redacted')
   if (target.event.sender === draft.sender) return target
-  const { rules, view } = context
   const levels =
     before.create &&
     powerLevels(rules, before.create.event, view.stateEvent(before.head.state, 'm.room.power_levels', '')?.event)

@@ -6,12 +6,12 @@
  */
 import { authEventKeys, authorize } from '../protocol/authorization/index.js'
 import { forbidden, tooLarge } from '../protocol/matrix-error.js'
-import type { JsonObject } from '../protocol/json.js'
+import { ownString, type JsonObject } from '../protocol/json.js'
 import { MAX_PREV_EVENTS, roomEventOf } from '../protocol/pdu.js'
 import { finishEvent } from '../protocol/signing.js'
 import { whenLoaded } from '../store/missing.js'
 import { StateView } from '../store/state-view.js'
-import { deepestFirst, pduOf, type BuildingHead } from './build-event.js'
+import { deepestFirst, pduOf, redactionTarget, type BuildingHead } from './build-event.js'
 import type { Draft } from './draft.js'
 import { isDropped, type Pdu } from './inbound/read-pdu.js'
 import { readSignedPdu } from './inbound/receive-pdu.js'
@@ -26,7 +26,7 @@ export interface ProposedEvent {
   readonly told: readonly JsonObject[]
 }
 
-/** @throws MatrixError 403 when the rules would refuse it, 413 */
+/** @throws MatrixError 403 when the rules would refuse it, 404 for a redaction of an event that is not here, 413 */
 export async function proposeEvent(
   rooms: Rooms,
   name: KnownRoom,
@@ -37,11 +37,14 @@ export async function proposeEvent(
   const { server, stores } = rooms.deps
   // What it is made of has to be known.
   if (draft.type === 'm.room.member') await rooms.requireWhole(name)
+  const { redacts } = draft
+  const redacted = redacts === undefined ? undefined : await stores.events.byId(name.room, redacts)
   const head = await rooms.head(name)
   const view = new StateView(stores, name.room)
   const stateEvent = (type: string, key: string) => view.stateEvent(head.head.state, type, key)
   const unsigned = await whenLoaded(() => {
     check?.({ stateEvent, summary: head.summary })
+    if (redacts !== undefined) redactionTarget({ rules: name.rules, view }, head, draft, redacted)
     return eventOn(rooms, name, head, view, draft)
   })
   const { text } = finishEvent(name.rules, unsigned, server.name, server.signatures.key)
@@ -72,7 +75,8 @@ export function eventOn(
     ([type, key]) => lookUp(type, key) ?? [],
   )
   const pdu = pduOf({ rules, roomId, server: deps.server, now: deps.now() }, prevEvents, draft, authEvents)
-  const event = roomEventOf(rules, pdu, '$template')
+  // Versions 1 and 2 ask whether a redaction is of the server of its target.
+  const event = roomEventOf(rules, pdu, ownString(pdu, 'event_id') ?? '$template')
   const verdict = authorize(rules, event, (type, key) => lookUp(type, key)?.event, create?.event)
   if (!verdict.allowed) throw forbidden(`The room does not let ${draft.sender} do this: ${verdict.reason}`)
   return pdu

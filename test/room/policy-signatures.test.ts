@@ -5,13 +5,13 @@ import { NotNow } from '../../src/room/inbound/not-now.js'
 import { withSignature } from '../../src/room/inbound/signatures.js'
 import type { KnownRoom } from '../../src/room/known-room.js'
 import { testDatabase } from '../support/postgres.js'
-import { testRoom, testRooms, user } from '../support/rooms.js'
+import { join, say, testRoom, testRooms, user } from '../support/rooms.js'
 
 const database = await testDatabase()
 const engine = await testRooms(database)
 afterAll(() => engine.close())
 const { rooms } = engine
-const alice = user('alice')
+const [alice, bob] = [user('alice'), user('bob')]
 
 let verdict: Verdict = allow
 let asked: string[] = []
@@ -28,8 +28,8 @@ beforeEach(() => {
   }
 })
 
-const policed = async (): Promise<KnownRoom> => {
-  const name = (await testRoom(engine, alice)) as KnownRoom
+const policed = async (version?: string): Promise<KnownRoom> => {
+  const name = (await testRoom(engine, alice, version)) as KnownRoom
   await rooms.send(name, { type: 'm.room.policy', stateKey: '', sender: alice, content: { via: 'policy.example' } })
   return name
 }
@@ -77,5 +77,39 @@ describe('a room with a policy server', () => {
     rooms.policies = { ...rooms.policies!, of: async () => undefined }
     await rooms.send(name, message('free'))
     expect(asked).toEqual([])
+  })
+})
+
+describe.each(['1', '2', '3', '11', '12'])('a redaction in a room of version %s with a policy server', (version) => {
+  const redact = (name: KnownRoom, sender: string, redacts: string) =>
+    rooms.send(name, {
+      type: 'm.room.redaction',
+      sender,
+      content: name.rules.redactsInContent ? { redacts } : {},
+      redacts,
+    })
+  const contentOf = async ({ room }: KnownRoom, eventId: string) =>
+    (await engine.stores.events.byId(room, eventId))?.event.content
+
+  it('reaches what its sender said, and what others said only by who has the level for it', async () => {
+    const name = await policed(version)
+    await join(engine, name, bob)
+    const { eventId: ofAlice } = (await say(engine, name, alice, 'important')).event
+    const { eventId: ofBob } = (await say(engine, name, bob, 'a slip')).event
+    const { eventId: another } = (await say(engine, name, bob, 'rude')).event
+    await expect(redact(name, bob, ofAlice)).rejects.toMatchObject({ errcode: 'M_FORBIDDEN' })
+    expect(await contentOf(name, ofAlice)).toMatchObject({ body: 'important' })
+    await redact(name, bob, ofBob)
+    await redact(name, alice, another)
+    expect([await contentOf(name, ofBob), await contentOf(name, another)]).toEqual([{}, {}])
+  })
+
+  it('reaches neither what is not in the room nor what created it', async () => {
+    const name = await policed(version)
+    const { eventId: elsewhere } = (await say(engine, await policed(version), alice, 'elsewhere')).event
+    await expect(redact(name, alice, elsewhere)).rejects.toMatchObject({ errcode: 'M_NOT_FOUND' })
+    const { eventId: created } = (await rooms.currentState(name, 'm.room.create', ''))!.event
+    await expect(redact(name, alice, created)).rejects.toMatchObject({ errcode: 'M_FORBIDDEN' })
+    expect(asked).toEqual(['m.room.message'])
   })
 })
