@@ -28,7 +28,7 @@ import { allow, reject, type Verdict } from '../protocol/verdict.js'
 import type { NewEvent } from '../store/log-writer.js'
 import type { Fate, StoredEvent } from '../store/stored-event.js'
 import { EventsUnknown, HeadMoved, type Arrival } from './arrival.js'
-import { remembering, type BuildContext, type BuildingHead, type Built } from './build-event.js'
+import { remembering, sentAsOf, type BuildContext, type BuildingHead, type Built } from './build-event.js'
 import {
   attentionTo,
   changesBetween,
@@ -117,7 +117,7 @@ export function judgeEvent(context: AdmitContext, before: BuildingHead, arrival:
     notifyCount: before.head.notifyCount,
     highlightCount: before.head.highlightCount,
     clientText: undefined,
-    sentAs: null,
+    sentAs: sentAsOf(arrival),
   }
   if (arrival.kind === 'outlier') return { stored: unplaced, attention: undefined }
   return place(context, before, arrival, unplaced, authEvents)
@@ -289,7 +289,8 @@ function moved(
           : { before: before.head.state, after: state, ...(endsPartialState && { completes: true }) },
       memberships: effects.memberships,
       highlights: attention?.highlights ?? [],
-      transaction: arrival.transaction,
+      // What is not taken in is not what the client's send made: asked for again, it is refused again.
+      transaction: isAccepted ? arrival.transaction : undefined,
       redaction,
       received: {
         promoted: context.held(arrival.event.eventId) !== undefined,

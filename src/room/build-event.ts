@@ -235,7 +235,7 @@ function requireAllowedNow({ rules, view }: BuildContext, { head, create }: Buil
   if (!verdict.allowed) throw forbidden(`You may not send this event: ${verdict.reason}`)
 }
 
-const sentAsOf = ({ transaction }: Draft): StoredEvent['sentAs'] =>
+export const sentAsOf = ({ transaction }: Pick<NewEvent, 'transaction'>): StoredEvent['sentAs'] =>
   transaction === undefined
     ? null
     : { device: transaction.device as DeviceNumber, transactionId: transaction.transactionId }

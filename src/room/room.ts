@@ -384,7 +384,7 @@ export class Room implements RoomLane {
     if (entry.change === undefined) return { kind: 'known', event: this.alreadyHeld(entry)! }
     await entry.done.finally(() => this.forget(entry))
     if (entry.duplicateOf === undefined) return { kind: 'stored', event: entry.events[0]!.stored }
-    return { kind: 'known', event: this.alreadyHeld(entry) ?? (await this.stored(entry.duplicateOf)) }
+    return { kind: 'known', event: await this.stored(entry.duplicateOf) }
   }
 
   private async stored(number: EventNumber): Promise<StoredEvent> {

@@ -4,6 +4,7 @@ import { allow, reject, type Verdict } from '../../src/protocol/verdict.js'
 import { NotNow } from '../../src/room/inbound/not-now.js'
 import { withSignature } from '../../src/room/inbound/signatures.js'
 import type { KnownRoom } from '../../src/room/known-room.js'
+import type { Policies, Rooms } from '../../src/room/rooms.js'
 import { testDatabase } from '../support/postgres.js'
 import { join, say, testRoom, testRooms, user } from '../support/rooms.js'
 
@@ -15,17 +16,22 @@ const [alice, bob] = [user('alice'), user('bob')]
 
 let verdict: Verdict = allow
 let asked: string[] = []
+/** While the policy server thinks. */
+let meanwhile: () => Promise<unknown>
 const policy = { name: 'policy.example', key: new Uint8Array(32) }
+const policiesOf = (rooms: Rooms): Policies => ({
+  of: async (name) => ((await rooms.currentState(name, 'm.room.policy', '')) === undefined ? undefined : policy),
+  check: async (_policy, rules, pdu) => {
+    asked.push(pdu.event.type)
+    await meanwhile()
+    return { verdict, pdu: withSignature(rules, pdu, policy.name, 'ed25519:policy_server', 'c2lnbmF0dXJl') }
+  },
+})
 beforeEach(() => {
   verdict = allow
   asked = []
-  rooms.policies = {
-    of: async (name) => ((await rooms.currentState(name, 'm.room.policy', '')) === undefined ? undefined : policy),
-    check: async (_policy, rules, pdu) => {
-      asked.push(pdu.event.type)
-      return { verdict, pdu: withSignature(rules, pdu, policy.name, 'ed25519:policy_server', 'c2lnbmF0dXJl') }
-    },
-  }
+  meanwhile = async () => undefined
+  rooms.policies = policiesOf(rooms)
 })
 
 const policed = async (version?: string): Promise<KnownRoom> => {
@@ -33,6 +39,7 @@ const policed = async (version?: string): Promise<KnownRoom> => {
   await rooms.send(name, { type: 'm.room.policy', stateKey: '', sender: alice, content: { via: 'policy.example' } })
   return name
 }
+const transaction = { device: 1 as DeviceNumber, endpoint: 'send', transactionId: 'a' }
 const message = (body: string) => ({ type: 'm.room.message', sender: alice, content: { body } })
 
 describe('a room with a policy server', () => {
@@ -65,11 +72,41 @@ describe('a room with a policy server', () => {
 
   it('gets a message once, however often its client sends it', async () => {
     const name = await policed()
-    const transaction = { device: 1 as DeviceNumber, endpoint: 'send', transactionId: 'a' }
     const first = await rooms.send(name, message('once'), transaction)
     const again = await rooms.send(name, message('once'), transaction)
     expect(again.event.eventId).toBe(first.event.eventId)
+    expect(first.sentAs).toEqual({ device: 1, transactionId: 'a' })
     expect(asked.length).toBe(1)
+  })
+
+  it('gets a message once that its client sends by two processes at once', async () => {
+    const name = await policed()
+    const other = await testRooms(database)
+    other.rooms.policies = policiesOf(other.rooms)
+    const there = (await other.stores.names.find(name.roomId))!
+    const waiting: (() => void)[] = []
+    meanwhile = () =>
+      new Promise<void>((resolve) => {
+        if (waiting.push(resolve) === 2) waiting.forEach((goOn) => goOn())
+      })
+    const [here, too] = await Promise.all([
+      rooms.send(name, message('once'), transaction),
+      other.rooms.send(there, message('once'), transaction),
+    ])
+    expect(too.event.eventId).toBe(here.event.eventId)
+    await other.close()
+  })
+
+  it('does not take what it forbids meanwhile, however often its client sends it', async () => {
+    const name = await policed()
+    await join(engine, name, bob)
+    meanwhile = async () => {
+      meanwhile = async () => undefined
+      await rooms.changeMembership(name, alice, bob, { membership: 'ban' })
+    }
+    const send = () => rooms.send(name, { ...message('late'), sender: bob }, transaction)
+    await expect(send()).rejects.toMatchObject({ errcode: 'M_FORBIDDEN' })
+    await expect(send()).rejects.toMatchObject({ errcode: 'M_FORBIDDEN' })
   })
 
   it('is asked no more when it is none any more', async () => {
