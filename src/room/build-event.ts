@@ -255,8 +255,8 @@ export function remembering(lookUp: LookUp): LookUp {
   }
 }
 
-/** The size of the whole is checked when it is known (`finish`). */
-function checkLimits({ type, stateKey, sender }: Draft): void {
+/** The size of the whole is checked when it is known. */
+export function checkLimits({ type, stateKey, sender }: Draft): void {
   if (!fitsId(type)) throw tooLarge('type is larger than 255 bytes')
   if (stateKey !== undefined && !fitsId(stateKey)) throw tooLarge('state_key is larger than 255 bytes')
   if (!fitsId(sender)) throw tooLarge('sender is larger than 255 bytes')
@@ -304,17 +304,25 @@ const references = (rules: RoomVersionRules, events: readonly StoredEvent[]) =>
 /** The text of an event whose signature is being made. */
 const notSigned = ''
 
-/** @throws MatrixError 413 when the event is too large once it is signed. */
-function hashedOf({ rules, server }: BuildContext, pdu: Making<JsonObject>): HashedEvent {
+/** @throws MatrixError 413 when the event is too large once it is signed, 400 when it has no canonical form. */
+export function hashedOf(
+  { rules, server }: Pick<BuildContext, 'rules' | 'server'>,
+  pdu: Making<JsonObject>,
+): HashedEvent {
   try {
     const hashed = hashEvent(rules, pdu)
-    const size = checkSize(asLargeAsSigned(hashed, server.name, server.signatures.key.keyId))
-    if (!size.allowed) throw tooLarge(`The event is ${size.reason}`)
+    requireSize(asLargeAsSigned(hashed, server.name, server.signatures.key.keyId))
     return hashed
   } catch (cause) {
     if (cause instanceof CanonicalJsonError) throw badJson(`content: ${cause.message}`)
     throw cause
   }
+}
+
+/** `text` is the canonical JSON of the whole event. @throws MatrixError 413 */
+export function requireSize(text: string): void {
+  const size = checkSize(text)
+  if (!size.allowed) throw tooLarge(`The event is ${size.reason}`)
 }
 
 /**

@@ -5,13 +5,13 @@
  * receive does; by then it may stand beside others.
  */
 import { authEventKeys, authorize } from '../protocol/authorization/index.js'
-import { forbidden, tooLarge } from '../protocol/matrix-error.js'
+import { forbidden } from '../protocol/matrix-error.js'
 import { ownString, type JsonObject } from '../protocol/json.js'
 import { MAX_PREV_EVENTS, roomEventOf } from '../protocol/pdu.js'
-import { finishEvent } from '../protocol/signing.js'
+import { signedBy } from '../protocol/signing.js'
 import { whenLoaded } from '../store/missing.js'
 import { StateView } from '../store/state-view.js'
-import { deepestFirst, pduOf, redactionTarget, type BuildingHead } from './build-event.js'
+import { checkLimits, deepestFirst, hashedOf, pduOf, redactionTarget, type BuildingHead } from './build-event.js'
 import type { Draft } from './draft.js'
 import { isDropped, type Pdu } from './inbound/read-pdu.js'
 import { readSignedPdu } from './inbound/receive-pdu.js'
@@ -26,7 +26,7 @@ export interface ProposedEvent {
   readonly told: readonly JsonObject[]
 }
 
-/** @throws MatrixError 403 when the rules would refuse it, 404 for a redaction of an event that is not here, 413 */
+/** @throws MatrixError 403 when the rules would refuse it, 404 for a redaction of an event that is not here, 413, 400 */
 export async function proposeEvent(
   rooms: Rooms,
   name: KnownRoom,
@@ -34,6 +34,7 @@ export async function proposeEvent(
   /** Refuses what the rules would allow. */
   check?: (state: PendingState) => void,
 ): Promise<ProposedEvent> {
+  checkLimits(draft)
   const { server, stores } = rooms.deps
   // What it is made of has to be known.
   if (draft.type === 'm.room.member') await rooms.requireWhole(name)
@@ -47,9 +48,11 @@ export async function proposeEvent(
     if (redacts !== undefined) redactionTarget({ rules: name.rules, view }, head, draft, redacted)
     return eventOn(rooms, name, head, view, draft)
   })
-  const { text } = finishEvent(name.rules, unsigned, server.name, server.signatures.key)
+  const hashed = hashedOf({ rules: name.rules, server }, unsigned)
+  const { key } = server.signatures
+  const { text } = signedBy(hashed, server.name, key.keyId, await server.signatures.sign(hashed.essential))
   const pdu = readSignedPdu(name.rules, name.roomId, text)
-  if (isDropped(pdu)) throw pdu.dropped === 'format' ? tooLarge(`The event: ${pdu.why}`) : forbidden(pdu.why)
+  if (isDropped(pdu)) throw forbidden(pdu.why)
   const told = await whenLoaded(() =>
     [...strippedTypes.map((type) => [type, ''] as const), ['m.room.member', draft.sender] as const].flatMap(
       ([type, key]) => {

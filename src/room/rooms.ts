@@ -19,7 +19,7 @@ import { roomNumber } from '../store/rooms.js'
 import { StateView } from '../store/state-view.js'
 import type { StoredEvent } from '../store/stored-event.js'
 import { HeadMoved, type Arrival, type Received } from './arrival.js'
-import { emptyHead, MembersUnknown, type BuildingHead } from './build-event.js'
+import { emptyHead, MembersUnknown, requireSize, type BuildingHead } from './build-event.js'
 import type { Draft } from './draft.js'
 import type { PolicyServer, PolicyServers } from './inbound/policy.js'
 import type { KnownRoom } from './known-room.js'
@@ -263,6 +263,7 @@ export class Rooms {
       const checked = this.policies!.check(policy, (name as KnownRoom).rules, proposed.pdu)
       const { verdict, pdu } = await orTryAgain(checked)
       if (!verdict.allowed) throw forbidden(`The policy server of the room does not allow this: ${verdict.reason}`)
+      requireSize(pdu.text)
       const { transaction } = draft
       const arrival: Arrival = { event: pdu.event, text: pdu.text, kind: 'live', isRelayed: true, transaction }
       const { event } = await this.receive(name, arrival)

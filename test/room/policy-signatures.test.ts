@@ -3,6 +3,7 @@ import type { DeviceNumber } from '../../src/protocol/numbers.js'
 import { allow, reject, type Verdict } from '../../src/protocol/verdict.js'
 import { NotNow } from '../../src/room/inbound/not-now.js'
 import { withSignature } from '../../src/room/inbound/signatures.js'
+import type { Draft } from '../../src/room/draft.js'
 import type { KnownRoom } from '../../src/room/known-room.js'
 import type { Policies, Rooms } from '../../src/room/rooms.js'
 import { testDatabase } from '../support/postgres.js'
@@ -107,6 +108,24 @@ describe('a room with a policy server', () => {
     const send = () => rooms.send(name, { ...message('late'), sender: bob }, transaction)
     await expect(send()).rejects.toMatchObject({ errcode: 'M_FORBIDDEN' })
     await expect(send()).rejects.toMatchObject({ errcode: 'M_FORBIDDEN' })
+  })
+
+  it.each<[string, string, Partial<Draft>, string]>([
+    ['whose type is longer than an id', '1', { type: 'é'.repeat(200) }, 'M_TOO_LARGE'],
+    ['whose state key is longer than an id', '1', { stateKey: 'é'.repeat(200) }, 'M_TOO_LARGE'],
+    ['that is larger than an event', '11', { content: { body: 'x'.repeat(65_536) } }, 'M_TOO_LARGE'],
+    ['that has no canonical form', '11', { content: { body: '\ud800' } }, 'M_BAD_JSON'],
+  ])('gets nothing %s', async (_sentence, version, draft, errcode) => {
+    const name = await policed(version)
+    await expect(rooms.send(name, { ...message(''), ...draft })).rejects.toMatchObject({ errcode })
+    expect(asked).toEqual([])
+  })
+
+  it('gets nothing that is too large with its signature', async () => {
+    const name = await policed()
+    const left = 65_536 - (await rooms.send(name, message(''))).text.length
+    await expect(rooms.send(name, message('x'.repeat(left + 1)))).rejects.toMatchObject({ errcode: 'M_TOO_LARGE' })
+    expect((await rooms.send(name, message('x'.repeat(left)))).text).toHaveLength(65_536)
   })
 
   it('is asked no more when it is none any more', async () => {
