@@ -120,11 +120,17 @@ async function readLeft(reading: Reading, name: KnownRoom, input: RoomInput): Pr
   const { task } = input
   const shown = task.onlyEnding ? { events: [], limited: false } : await timelineOf(reading, name, input)
   const timeline = await withEnding(reading, name, task, shown)
-  const state = task.onlyEnding ? [] : await readState(reading, name, spanOf(reading, input), timeline, [])
+  const state = task.onlyEnding
+    ? stateOfEnding(reading, timeline)
+    : await readState(reading, name, spanOf(reading, input), timeline, [])
   const accountData = accountDataTexts(reading.filter.room.accountData, name.roomId, input.accountData)
   const parts = await sharedParts(reading, name, timeline, state)
   return { text: `{${parts.join(',')},"account_data":${eventsText(accountData)}}`, memberChanges: [] }
 }
+
+/** Who takes the state at the end of the timeline takes none from the timeline itself. */
+const stateOfEnding = ({ stateAfter }: Reading, { events }: Timeline): readonly VisibleEvent[] =>
+  stateAfter.length === 0 ? [] : events
 
 async function sharedParts(
   reading: Reading,

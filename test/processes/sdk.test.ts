@@ -205,6 +205,19 @@ describe('two people and the doors of rooms', () => {
     await membership(frank, roomId, 'join')
   }, 60_000)
 
+  it('one does not want in, is not wanted, or is not let in', async () => {
+    const invite = [frank.getUserId()!]
+    const [declined, takenBack] = await Promise.all([erin.createRoom({ invite }), erin.createRoom({ invite })])
+    const { room_id: knockedOn } = await withJoinRule({ join_rule: 'knock' }, '11')
+    await frank.knockRoom(knockedOn)
+    for (const { room_id: roomId } of [declined, takenBack]) await membership(frank, roomId, 'invite')
+    await membership(frank, knockedOn, 'knock')
+    await frank.leave(declined.room_id)
+    await erin.kick(takenBack.room_id, frank.getUserId()!)
+    await erin.kick(knockedOn, frank.getUserId()!)
+    for (const roomId of [declined.room_id, takenBack.room_id, knockedOn]) await membership(frank, roomId, 'leave')
+  }, 60_000)
+
   it('one comes in by another room', async () => {
     const { room_id: space } = await erin.createRoom({ preset: Preset.PublicChat })
     const allow = [{ type: 'm.room_membership', room_id: space }]

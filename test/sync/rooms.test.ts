@@ -25,6 +25,8 @@ const member = (room: RoomName, sender: string, target: string, membership: stri
 const keys = (events: { type: string; state_key: string }[]) =>
   events.map(({ type, state_key }) => (state_key === '' ? type : `${type} ${state_key}`)).sort()
 
+const withoutUnsigned = ({ unsigned: _unsigned, ...event }: { unsigned: object }) => event
+
 describe('the timeline and state of a joined room', () => {
   it('gives the last events of a gap and exactly the state that changed before them', async () => {
     const name = someone('alice')
@@ -195,6 +197,22 @@ describe('rooms that are joined and left', () => {
     expect(shown.timeline.events).toMatchObject([{ state_key: bob, content: { membership: 'ban' } }])
     expect(shown.state.events).toEqual([])
   })
+
+  it.each(['is declined', 'is taken back', 'ends in a ban'])(
+    'gives the end of an invite that %s to who wants the state at the end of the timeline',
+    async (ending) => {
+      const [aliceName, bobName] = [someone('alice'), someone('bob')]
+      const [alice, bob] = [user(aliceName), user(bobName)]
+      const room = await testRoom(engine, alice)
+      await member(room, alice, bob, 'invite')
+      const device = new TestDevice(sync, bobName)
+      await device.next()
+      await member(room, ending === 'is declined' ? bob : alice, bob, ending === 'ends in a ban' ? 'ban' : 'leave')
+      const { timeline, state_after } = (await device.next({ stateAfter: ['state_after'] })).rooms.leave[room.roomId]
+      expect(keys(timeline.events)).toEqual([`m.room.member ${bob}`])
+      expect(state_after.events.map(withoutUnsigned)).toEqual(timeline.events.map(withoutUnsigned))
+    },
+  )
 
   it('shows left rooms in an initial sync only to who asks for them, and no forgotten ones', async () => {
     const [aliceName, bobName] = [someone('alice'), someone('bob')]
