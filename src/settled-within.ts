@@ -9,3 +9,16 @@ export async function settledWithin(ms: number, work: Promise<unknown>): Promise
   await Promise.race([ended, outOfPatience])
   clearTimeout(timer)
 }
+
+/** As `settledWithin`, or when the signal is aborted. */
+export async function settledBefore(signal: AbortSignal, work: Promise<unknown>): Promise<void> {
+  if (signal.aborted) return
+  await new Promise<void>((resolve) => {
+    const end = () => {
+      signal.removeEventListener('abort', end)
+      resolve()
+    }
+    signal.addEventListener('abort', end)
+    work.then(end, end)
+  })
+}

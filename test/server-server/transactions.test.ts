@@ -28,17 +28,21 @@ afterAll(async () => {
 class Counted {
   transactions = 0
   before: Promise<unknown> | undefined
-  async transaction(origin: string, texts: readonly PduText[]) {
+  patience: AbortSignal | undefined
+  async transaction(origin: string, texts: readonly PduText[], patience?: AbortSignal) {
     this.transactions++
+    this.patience = patience
     await this.before
-    return inbound.transaction(origin, texts)
+    return inbound.transaction(origin, texts, patience)
   }
 }
 
 class TakenEdus implements Edus {
   readonly taken: { origin: string; edus: readonly JsonObject[] }[] = []
+  patience: AbortSignal | undefined
   failure: Error | undefined
-  async take(origin: string, edus: readonly JsonObject[]): Promise<void> {
+  async take(origin: string, edus: readonly JsonObject[], patience: AbortSignal): Promise<void> {
+    this.patience = patience
     if (this.failure !== undefined) throw this.failure
     this.taken.push({ origin, edus })
   }
@@ -101,6 +105,12 @@ describe('a transaction', () => {
     for (const { eventId } of said) expect(body.pdus[eventId]).toEqual({})
     for (const { eventId } of said) expect((await fates()).get(eventId)).toBe('accepted')
     expect(edus.taken).toEqual([{ origin: 'one.example', edus: [edu] }])
+  })
+
+  it('has one patience for rooms that are being entered, with its PDUs and its EDUs', async () => {
+    await put(newId(), text([], ['{"edu_type":"m.typing","content":{}}']))
+    expect(counted.patience).toBeInstanceOf(AbortSignal)
+    expect(edus.patience).toBe(counted.patience)
   })
 
   it('needs neither PDUs nor EDUs', async () => {

@@ -44,6 +44,8 @@ export interface Edu {
   /** What all EDUs of a transaction together may still cost. */
   readonly left: { receipts: number; messageBytes: number; presences: number }
   readonly counters: EduCounters
+  /** With rooms that are being entered. */
+  readonly patience: AbortSignal
 }
 
 /** Takes an EDU, or counts why not. It may be of any shape. */
@@ -64,7 +66,7 @@ export async function openRoom(
   edu: Edu,
   roomId: string,
 ): Promise<KnownRoom | undefined> {
-  await entrances.ended(roomId)
+  await entrances.ended(roomId, edu.patience)
   const name = isRoomId(roomId) ? await stores.names.find(roomId) : undefined
   if (name === undefined || !isKnown(name)) {
     edu.counters.countDropped('room unknown')

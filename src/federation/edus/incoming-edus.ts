@@ -10,6 +10,7 @@
 import { OneAtATime } from '../../one-at-a-time.js'
 import { isObject, own, ownString, type JsonObject } from '../../protocol/json.js'
 import { MatrixError } from '../../protocol/matrix-error.js'
+import { patienceForEntrances } from '../../room/inbound/entrances.js'
 import type { Edus } from '../../room/inbound/received-transactions.js'
 import { someAtOnce } from '../../some-at-once.js'
 import { isUnavailable } from '../../store/unavailable.js'
@@ -47,14 +48,14 @@ export class IncomingEdus implements Edus {
 
   constructor(private readonly deps: EduDeps) {}
 
-  async take(origin: string, edus: readonly JsonObject[]): Promise<void> {
+  async take(origin: string, edus: readonly JsonObject[], patience = patienceForEntrances()): Promise<void> {
     const known = edus.slice(0, MOST.edus).flatMap((edu) => this.known(edu))
     for (let more = edus.length; more > MOST.edus; more--) this.counters.countDropped('too much')
     const left = { ...MOST }
     await this.ofOrigin.run(origin, () =>
       someAtOnce([...inOrder(known).values()], AT_ONCE, async (series) => {
         for (const one of series)
-          await this.takeOne(one, { origin, content: one.content, left, counters: this.counters })
+          await this.takeOne(one, { origin, content: one.content, left, counters: this.counters, patience })
       }),
     )
   }

@@ -3,10 +3,12 @@
  * a room meanwhile waits until the join is stored, rather than being of a room we do not know.
  */
 import { LRUCache } from 'lru-cache'
-import { settledWithin } from '../../settled-within.js'
+import { settledBefore } from '../../settled-within.js'
 
-/** What arrives does not wait longer, in ms: its sender would think us dead. */
+/** What arrives together does not wait longer, in ms, however many rooms it is of: its sender would think us dead. */
 const PATIENCE = 20_000
+
+export const patienceForEntrances = (): AbortSignal => AbortSignal.timeout(PATIENCE)
 
 export class Entrances {
   private readonly underWay = new LRUCache<string, Promise<unknown>>({ max: 10_000 })
@@ -23,8 +25,9 @@ export class Entrances {
     }
   }
 
-  async ended(roomId: string): Promise<void> {
+  /** Or the patience of who waits has. */
+  async ended(roomId: string, patience: AbortSignal): Promise<void> {
     const entering = this.underWay.get(roomId)
-    if (entering !== undefined) await settledWithin(PATIENCE, entering)
+    if (entering !== undefined) await settledBefore(patience, entering)
   }
 }

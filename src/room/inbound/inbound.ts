@@ -18,7 +18,7 @@ import type { Rooms } from '../rooms.js'
 import type { ServerAcls } from '../server-acls.js'
 import { Asking, type AskingLimits, type BudgetLimits } from './asking.js'
 import { Counters } from './counters.js'
-import { Entrances } from './entrances.js'
+import { Entrances, patienceForEntrances } from './entrances.js'
 import type { InboundDeps } from './inbound-deps.js'
 import type { Peers, PduText } from './peers.js'
 import { PolicyServers } from './policy.js'
@@ -109,9 +109,12 @@ export class Inbound {
     })
   }
 
-  /** The PDUs of a transaction of `origin`, whose signature on the request was verified. */
-  async transaction(origin: string, texts: readonly PduText[]): Promise<PduAnswers> {
-    const { pdus, staged } = await this.transactions.take(origin, texts)
+  /**
+   * The PDUs of a transaction of `origin`, whose signature on the request was verified. `patience`: with rooms that are
+   * being entered.
+   */
+  async transaction(origin: string, texts: readonly PduText[], patience = patienceForEntrances()): Promise<PduAnswers> {
+    const { pdus, staged } = await this.transactions.take(origin, texts, patience)
     for (const [roomId, read] of staged) this.wake(roomId, read)
     return pdus
   }

@@ -7,12 +7,16 @@ import type { JsonObject } from '../../protocol/json.js'
 import { answerTo, rememberAnswer } from '../../store/received-transactions.js'
 import type { Tables } from '../../store/tables.js'
 import { isUnavailable } from '../../store/unavailable.js'
+import { patienceForEntrances } from './entrances.js'
 import type { Inbound } from './inbound.js'
 import type { PduText } from './peers.js'
 
-/** Takes EDUs of a server whose signature was verified. One that is of no use is left out, and no error. */
 export interface Edus {
-  take(origin: string, edus: readonly JsonObject[]): Promise<void>
+  /**
+   * Takes EDUs of a server whose signature was verified. One that is of no use is left out, and no error. `patience`:
+   * with rooms that are being entered.
+   */
+  take(origin: string, edus: readonly JsonObject[], patience: AbortSignal): Promise<void>
 }
 
 export interface ReceivedTransactionsDeps {
@@ -58,17 +62,18 @@ export class ReceivedTransactions {
     const known = await answerTo(db, origin, transactionId)
     if (known !== undefined) return known
     const { pdus, edus } = read()
-    const answer = JSON.stringify({ pdus: await inbound.transaction(origin, pdus) })
-    await this.takeEdus(origin, edus)
+    const patience = patienceForEntrances()
+    const answer = JSON.stringify({ pdus: await inbound.transaction(origin, pdus, patience) })
+    await this.takeEdus(origin, edus, patience)
     await rememberAnswer(db, { origin, transactionId, answer, nowTs: now() })
     return answer
   }
 
   /** A fault of ours must not be met again with every retry, which would end all that comes from that server. */
-  private async takeEdus(origin: string, edus: readonly JsonObject[]): Promise<void> {
+  private async takeEdus(origin: string, edus: readonly JsonObject[], patience: AbortSignal): Promise<void> {
     if (edus.length === 0) return
     try {
-      await this.deps.edus?.take(origin, edus)
+      await this.deps.edus?.take(origin, edus, patience)
     } catch (cause) {
       if (isUnavailable(cause)) throw cause
       this.deps.logger.error({ err: cause, origin }, 'EDUs of a transaction were not taken')

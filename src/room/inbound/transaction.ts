@@ -46,12 +46,12 @@ export class Transactions {
   constructor(private readonly deps: InboundDeps) {}
 
   /** Resolves when what is not decided is staged. */
-  async take(origin: string, texts: readonly PduText[]): Promise<Taken> {
+  async take(origin: string, texts: readonly PduText[], patience: AbortSignal): Promise<Taken> {
     const pdus: PduAnswers = Object.create(null) as PduAnswers
     const judged: Judged[] = []
     for (const text of texts) {
       if (isPauseDue()) await pause()
-      const result = await this.judge(origin, text)
+      const result = await this.judge(origin, text, patience)
       if (result === 'taken back') continue
       if (!isDropped(result)) judged.push(result)
       else this.count(origin, result)
@@ -78,11 +78,12 @@ export class Transactions {
   private async judge(
     origin: string,
     text: PduText,
+    patience: AbortSignal,
   ): Promise<Judged | 'taken back' | (Dropped & { eventId?: string })> {
     const parsed = parsePdu(text)
     if (isDropped(parsed)) return parsed
     const roomId = ownString(parsed.value, 'room_id')
-    const name = roomId === undefined ? undefined : await this.room(roomId)
+    const name = roomId === undefined ? undefined : await this.room(roomId, patience)
     if (name === undefined) {
       if (await isTakenBack(this.deps, origin, parsed.value)) return 'taken back'
       return { ...drop('room unknown', 'this server is not in the room'), eventId: eventIdIn(parsed.value) }
@@ -99,9 +100,9 @@ export class Transactions {
   }
 
   /** undefined for a room in which none of our users is. */
-  private async room(roomId: string): Promise<KnownRoom | undefined> {
+  private async room(roomId: string, patience: AbortSignal): Promise<KnownRoom | undefined> {
     const { stores, db, serverName, entrances } = this.deps
-    await entrances.ended(roomId)
+    await entrances.ended(roomId, patience)
     const name = await stores.names.find(roomId)
     if (name?.rules === undefined) return undefined
     if (!this.joined.has(name.room)) {

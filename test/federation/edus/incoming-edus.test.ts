@@ -114,6 +114,18 @@ describe('typing of other servers', () => {
     expect(services.typing.users((await services.rooms.named(lab.roomId)).room)).toEqual([dave])
   })
 
+  it('does not wait for a room beyond the patience of its transaction', async () => {
+    const lab = labRoom({ creator: carol, members: [mia.userId, dave] })
+    let comeIn!: () => void
+    const entering = entrances.during(lab.roomId, () => new Promise<void>((resolve) => (comeIn = resolve)))
+    const receiver = incoming()
+    const content = { room_id: lab.roomId, user_id: dave, typing: true }
+    await receiver.take(two, [{ edu_type: 'm.typing', content }], AbortSignal.abort())
+    expect(receiver.counters.dropped).toEqual({ 'room unknown': 1 })
+    comeIn()
+    await entering
+  })
+
   it('is not taken of users of another server, of who is not joined, or into a room that denies the server', async () => {
     const shared = await room({ members: [erin] })
     expect(await take(two, typing(shared, erin))).toEqual({ 'other server': 1 })

@@ -86,6 +86,24 @@ describe('a transaction', () => {
     expect(inbound.counters.postponed).toEqual({})
   })
 
+  it('waits for all rooms that are being entered no longer than for one', async () => {
+    const room = newRoom()
+    const { inbound, held } = await setting(room)
+    const entered = [newRoom(), newRoom()]
+    const [enter, entering] = promised()
+    const entrances = entered.map(({ roomId }) => inbound.deps.entrances.during(roomId, () => entering))
+    const early = entered.flatMap((one) => [one.say(bob, 'one'), one.say(bob, 'two')])
+    const said = room.say(bob, 'hello')
+    const patience = new AbortController()
+    const answered = inbound.transaction('one.example', texts([...early, said]), patience.signal)
+    patience.abort()
+    expect(await answered).toEqual({ [said.eventId]: {} })
+    await inbound.settled()
+    expect((await held()).fates.get(said.eventId)).toBe('accepted')
+    enter()
+    await Promise.all(entrances)
+  })
+
   it('may hold an event twice, and events that are here', async () => {
     const room = newRoom()
     const { send, held, inbound } = await setting(room)
@@ -252,9 +270,10 @@ describe('a transaction', () => {
       select ${name.roomId}, '$' || i, 'one.example', 0, '', 9e15 from generate_series(1, ${MOST_STAGED.ofOrigin - 1}) i
     `.execute(database.db)
     const said = [room.say(bob, 'one'), room.say(bob, 'two')]
-    const { pdus } = await new Transactions(inbound.deps).take('one.example', texts(said))
+    const take = (origin: string) => new Transactions(inbound.deps).take(origin, texts(said), AbortSignal.abort())
+    const { pdus } = await take('one.example')
     expect(Object.values(pdus).filter(({ error }) => error !== undefined)).toHaveLength(1)
-    const others = await new Transactions(inbound.deps).take('two.example', texts(said))
+    const others = await take('two.example')
     expect(Object.values(others.pdus).filter(({ error }) => error !== undefined)).toHaveLength(0)
     await database.db.deleteFrom('staged_pdu').where('room_id', '=', name.roomId).execute()
   })
