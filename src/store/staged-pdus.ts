@@ -83,7 +83,7 @@ export async function dueRooms(db: Db, nowTs: number, limit: number): Promise<st
   return rows.map((row) => row.room_id)
 }
 
-/** What is due in a room, in the order in which it came, without what is in hand already. */
+/** What is due in a room, without what is in hand already: what is new in the order in which it came, then what was put off. */
 export async function duePdus(
   db: Db,
   roomId: string,
@@ -93,7 +93,7 @@ export async function duePdus(
   const { rows } = await sql<StagedPduTables['staged_pdu']>`
     select staged, room_id, event_id, origin, attempts, body from staged_pdu
     where room_id = ${roomId} and next_attempt_ts <= ${nowTs} and staged <> all(${except}::bigint[])
-    order by staged limit ${limit}
+    order by next_attempt_ts, staged limit ${limit}
   `.execute(db)
   return rows.map(stagedPdu)
 }
@@ -104,6 +104,7 @@ export async function stagedAmong(
   roomId: string,
   eventIds: readonly string[],
 ): Promise<Map<string, { pdu: StagedPdu; nextAttemptTs: number }>> {
+  if (eventIds.length === 0) return new Map()
   const { rows } = await sql<StagedPduTables['staged_pdu']>`
     select staged, room_id, event_id, origin, attempts, body, next_attempt_ts from staged_pdu
     where room_id = ${roomId} and event_id = any(${eventIds}::text[]) order by next_attempt_ts desc

@@ -5,7 +5,8 @@
  * have to be fetched), it *waits* while an event it stands on is staged, too, it has its *gap* filled from peers when what
  * it stands on is missing, and it is *handed over* to the room's lane with all others that are ready, so that they share a
  * commit. Network happens in the first and third only, in tasks of their own: a PDU that waits for a peer holds up the
- * PDUs that stand on it and nothing else.
+ * PDUs that stand on it and nothing else. Of what has a gap before it only so much is kept in hand, and gaps are filled
+ * side by side for different origins: whoever sends PDUs that stand on nothing keeps its own waiting.
  *
  * A PDU leaves when it is stored (its row goes with that transaction), dropped, or known already; or it stays staged with
  * a reason and a time for the next attempt, which is no verdict.
@@ -30,15 +31,31 @@ import { isDropped, type Pdu } from './read-pdu.js'
 import { checkPdu, checkPolicy, readSignedPdu, receive, receiveAll, type Checked } from './receive-pdu.js'
 import type { ReadPdu } from './transaction.js'
 
-/** PDUs of a room in memory, and of those the ones loaded or handed over at once. */
-const MOST_IN_HAND = 600
+/** PDUs of a room that are loaded or handed over at once. */
 const AT_ONCE = 200
+/** In memory, those that have a gap before them; and all, so that those without one find place beside them. */
+const MOST_GAPPED = 600
+const MOST_IN_HAND = MOST_GAPPED + AT_ONCE
+/** Gaps of a room that are filled at once, no two of one origin. */
+const GAPS_AT_ONCE = 4
 
 interface Item {
   readonly row: StagedPdu
   readonly pdu: Pdu
   station: 'checking' | 'checked' | 'busy'
   policy?: Verdict
+}
+
+/** A PDU that cannot go yet, and what it stands on that is not here. */
+interface Stuck {
+  readonly item: Item
+  readonly missing: readonly string[]
+}
+
+/** A PDU that has a gap before it, or stands on one that has: `first`, by its id. */
+interface Gapped {
+  readonly item: Item
+  readonly first: string
 }
 
 /** A PDU that waits for another event, which is staged and to be tried again at that time. */
@@ -51,7 +68,10 @@ interface Wait {
 export class RoomInbox {
   private readonly items = new Map<number, Item>()
   private readonly tasks = new Set<Promise<void>>()
-  private isFilling = false
+  /** The PDUs whose gaps are being filled, by their origins. */
+  private readonly filling = new Map<string, Item>()
+  /** Origins that had their turn to have a gap filled, while others have not. */
+  private readonly served = new Set<string>()
   /** Staged by this process just now, and to be taken in the next round. */
   private offered: ReadPdu[] = []
   /** There may be rows that are neither in hand nor offered. */
@@ -178,17 +198,28 @@ export class RoomInbox {
     )
     for (const item of cyclic) await this.drop(item.row, 'cycle', 'it is among its own ancestors')
     // Taken before it is asked what is held: what is stored between the two is in hand, and not missing from both.
-    const inHand = new Set([...this.items.values()].map(({ pdu }) => pdu.event.eventId))
+    const inHand = this.idsInHand()
     const held = await this.held(ordered)
+    // Copies of an event, which other servers sent, are in no order, and go with it.
+    const first = new Set(ordered)
+    const copies = checked.filter((item) => !first.has(item) && this.isInLine(item))
     const ready: Item[] = []
-    const stuck: Item[] = []
+    const stuck: Stuck[] = []
     const handed = new Set<string>()
-    for (const item of ordered) {
-      if (!isReady(item.pdu, held, handed)) stuck.push(item)
-      else if (ready.length < AT_ONCE && handed.add(item.pdu.event.eventId)) ready.push(item)
+    for (const item of [...ordered, ...copies]) {
+      const missing = missingOf(item.pdu, held)
+      if (missing.some((id) => !handed.has(id))) stuck.push({ item, missing })
+      else if (ready.length < AT_ONCE && !handed.has(item.row.eventId)) {
+        handed.add(item.row.eventId)
+        ready.push(item)
+      }
     }
     if (ready.length > 0) this.start(() => this.receiveAll(ready))
-    await this.unstick(stuck, held, inHand)
+    await this.unstick(stuck, inHand)
+  }
+
+  private idsInHand(): ReadonlySet<string> {
+    return new Set([...this.items.values()].map(({ row }) => row.eventId))
   }
 
   private held(items: readonly Item[]): Promise<ReadonlyMap<string, HeldEvent>> {
@@ -212,39 +243,37 @@ export class RoomInbox {
 
   // What cannot go yet.
 
-  /** A PDU that stands on a staged one waits for it; of those for which nothing can be waited, one has its gap filled. */
-  private async unstick(
-    stuck: readonly Item[],
-    held: ReadonlyMap<string, HeldEvent>,
-    inHand: ReadonlySet<string>,
-  ): Promise<void> {
+  /** A PDU that stands on a staged one waits for it; those for which nothing can be waited have their gaps filled in turn. */
+  private async unstick(stuck: readonly Stuck[], inHand: ReadonlySet<string>): Promise<void> {
     if (stuck.length === 0) return
-    const lacking = stuck.map((item) => ({ item, missing: missingOf(item.pdu, held) }))
-    const alone = lacking.filter(({ missing }) => !missing.some((id) => inHand.has(id)))
-    if (alone.length === 0) return
+    const alone = stuck.filter(({ missing }) => !missing.some((id) => inHand.has(id)))
     const staged = await stagedAmong(
       this.deps.db,
       this.name.roomId,
       alone.flatMap(({ missing }) => missing),
     )
-    const inLine: Item[] = []
+    const gapped: Gapped[] = []
+    const firsts = new Map([...this.filling.values()].map(({ row }) => [row.eventId, row.eventId]))
     // What stands on what waits waits with it.
-    const waiting = new Map<string, Wait>()
-    for (const { item, missing } of lacking) {
+    const waiting = new Map<string, { readonly pdu: StagedPdu; readonly nextAttemptTs: number }>()
+    const waits: Wait[] = []
+    for (const { item, missing } of stuck) {
       const parent = missing.map((id) => waiting.get(id) ?? staged.get(id)).find((found) => found !== undefined)
       if (parent === undefined) {
-        if (!missing.some((id) => inHand.has(id))) inLine.push(item)
+        const isFirst = !missing.some((id) => inHand.has(id))
+        const first = isFirst ? item.row.eventId : missing.map((id) => firsts.get(id)).find((id) => id !== undefined)
+        if (first === undefined) continue
+        firsts.set(item.row.eventId, first)
+        gapped.push({ item, first })
       } else if (parent.nextAttemptTs > this.deps.now()) {
-        waiting.set(item.row.eventId, {
-          pdu: item.row,
-          nextAttemptTs: parent.nextAttemptTs,
-          waitsFor: parent.pdu.eventId,
-        })
+        waiting.set(item.row.eventId, { pdu: item.row, nextAttemptTs: parent.nextAttemptTs })
+        waits.push({ pdu: item.row, nextAttemptTs: parent.nextAttemptTs, waitsFor: parent.pdu.eventId })
       } else if (!this.items.has(parent.pdu.staged)) await this.takeRows([parent.pdu])
     }
-    await this.wait([...waiting.values()])
-    const [first, ...others] = inLine
-    if (first !== undefined && !this.isFilling) this.fill(first, others)
+    await this.wait(waits)
+    const kept = inTurns(gapped)
+    await this.makeRoom(kept.splice(MOST_GAPPED))
+    this.fillGaps(kept.filter(isFirstOf).map(({ item }) => item))
   }
 
   private async wait(waits: readonly Wait[]): Promise<void> {
@@ -261,25 +290,57 @@ export class RoomInbox {
     await postpone(this.deps.db, postponements)
   }
 
+  /** What is too much in hand is staged all the same: it comes again when what it stands on has ended, or later by itself. */
+  private async makeRoom(surplus: readonly Gapped[]): Promise<void> {
+    if (surplus.length === 0) return
+    const nextAttemptTs = this.deps.now() + LONGEST_DELAY
+    const behind = surplus.filter((one) => !isFirstOf(one))
+    await this.wait(behind.map(({ item, first }) => ({ pdu: item.row, nextAttemptTs, waitsFor: first })))
+    // What has ended before they waited for it would never wake them.
+    const here = this.idsInHand()
+    await this.endWaiting(behind.map(({ first }) => first).filter((id) => !here.has(id)))
+    const [one, ...others] = surplus.filter(isFirstOf).map(({ item }) => item)
+    if (one !== undefined) await this.failed([one, ...others], new NotNow('waits', 'many others lack events, too'))
+    this.notice()
+  }
+
+  private fillGaps(line: readonly Item[]): void {
+    while (this.filling.size < GAPS_AT_ONCE) {
+      const next = this.nextOf(line)
+      if (next === undefined) return
+      this.fill(next, line)
+    }
+  }
+
+  /** Of an origin that has none filled now, and has had no turn since the others had theirs. */
+  private nextOf(line: readonly Item[]): Item | undefined {
+    const free = line.filter(({ row }) => !this.filling.has(row.origin))
+    const next = free.find(({ row }) => !this.served.has(row.origin))
+    if (next === undefined) this.served.clear()
+    return next ?? free[0]
+  }
+
   /**
-   * One at a time in a room: what is fetched for one is often what the next one misses. Where nobody answered, the same
+   * One at a time of an origin: what is fetched for one is often what the next one misses. Where nobody answered, the same
    * servers are not asked for each of the others in line.
    */
-  private fill(item: Item, others: readonly Item[]): void {
-    this.isFilling = true
+  private fill(item: Item, line: readonly Item[]): void {
+    const { origin } = item.row
+    this.filling.set(origin, item)
+    this.served.add(origin)
     item.station = 'busy'
     const { deps, name } = this
     const budget = new Budget(budgetOf(item.row.attempts, deps.budget), deps.now, item.row.attempts)
-    const fetching = Fetching.forPdu(deps, name, item.row.origin, item.pdu.event, budget)
+    const fetching = Fetching.forPdu(deps, name, origin, item.pdu.event, budget)
     this.start(async () => {
       try {
         await this.receiveAfterGap(item, fetching)
       } catch (cause) {
         const isSilence = fetching.heardNothing && cause instanceof NotNow && cause.kind === 'peers'
-        const alike = others.filter((other) => this.isInLine(other) && areAlike(item, other))
+        const alike = line.filter((other) => this.isInLine(other) && areAlike(item, other))
         await this.failed(isSilence ? [item, ...alike] : [item], cause)
       } finally {
-        this.isFilling = false
+        this.filling.delete(origin)
       }
     })
   }
@@ -319,8 +380,12 @@ export class RoomInbox {
       unstaged.map(({ staged }) => staged),
     )
     for (const { staged } of rows) this.items.delete(staged)
-    const ended = await this.deps.ended.ask({ roomId: this.name.roomId, eventIds: rows.map(({ eventId }) => eventId) })
-    if (ended) this.hasMore = true
+    await this.endWaiting(rows.map(({ eventId }) => eventId))
+  }
+
+  private async endWaiting(eventIds: readonly string[]): Promise<void> {
+    if (eventIds.length === 0) return
+    if (await this.deps.ended.ask({ roomId: this.name.roomId, eventIds })) this.hasMore = true
   }
 
   /** Whatever goes wrong with a PDU is its own affair: it stays staged. */
@@ -377,8 +442,21 @@ const missingOf = ({ event }: Pdu, held: ReadonlyMap<string, HeldEvent>): string
   ...event.authEvents.filter((id) => !held.has(id)),
 ]
 
-const isReady = (pdu: Pdu, held: ReadonlyMap<string, HeldEvent>, handed: ReadonlySet<string>): boolean =>
-  missingOf(pdu, held).every((id) => handed.has(id))
+const isFirstOf = ({ item, first }: Gapped): boolean => item.row.eventId === first
+
+/** One of each origin, then another of each; of one origin in their order. */
+function inTurns(gapped: readonly Gapped[]): Gapped[] {
+  const turns = new Map<string, number>()
+  const turnOf = ({ row: { origin } }: Item) => {
+    const turn = turns.get(origin) ?? 0
+    turns.set(origin, turn + 1)
+    return turn
+  }
+  return gapped
+    .map((one) => ({ one, turn: turnOf(one.item) }))
+    .sort((a, b) => a.turn - b.turn)
+    .map(({ one }) => one)
+}
 
 function reasonOf(cause: unknown): [kind: NotNow['kind'], reason: string] {
   if (cause instanceof NotNow) return [cause.kind, cause.message]
@@ -388,5 +466,8 @@ function reasonOf(cause: unknown): [kind: NotNow['kind'], reason: string] {
   return ['fault', 'a fault of this server, which its log tells of']
 }
 
+/** In ms. */
+const LONGEST_DELAY = 3_600_000
+
 /** 2, 4, 8 … seconds up to an hour. */
-export const retryDelay = (attempts: number): number => Math.min(2_000 * 2 ** Math.min(attempts, 20), 3_600_000)
+export const retryDelay = (attempts: number): number => Math.min(2_000 * 2 ** Math.min(attempts, 20), LONGEST_DELAY)

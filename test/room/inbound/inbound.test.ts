@@ -54,6 +54,22 @@ function promised(): [resolve: () => void, promise: Promise<void>] {
   return [() => settle(), promise]
 }
 
+function storedHere(...events: readonly LabEvent[]): Promise<void> {
+  const missing = new Set(ids(events))
+  return new Promise((resolve) => {
+    engine.log.subscribe((facts) => {
+      for (const fact of facts) if (fact.kind === 'event') missing.delete(fact.event.event.eventId)
+      if (missing.size === 0) resolve()
+    })
+  })
+}
+
+/** Peers hang until they are told to go on, however slow the machine is. */
+const patient = {
+  asking: { ...inboundConfig.asking, timeout: 300_000 },
+  budget: { ...inboundConfig.budget, time: 300_000 },
+}
+
 const permutations = <T>(items: readonly T[]): T[][] =>
   items.length < 2
     ? [[...items]]
@@ -620,10 +636,7 @@ describe('working off', () => {
 
   it('of a room whose peers hang delays neither another room nor what is ready in the same', async () => {
     const hanging = newRoom()
-    // They hang until they are told to go on, however slow the machine is.
-    const { asking, budget } = inboundConfig
-    const config = { asking: { ...asking, timeout: 300_000 }, budget: { ...budget, time: 300_000 } }
-    const { inbound, one, two, held: heldHanging, name } = await setting(hanging, { config })
+    const { inbound, one, two, held: heldHanging, name } = await setting(hanging, { config: patient })
     const other = newRoom()
     const otherName = await holdRoom(engine, other)
     const releases = [one, two].flatMap((peer) => [peer.holds('missingEvents'), peer.holds('stateIds')])
@@ -633,13 +646,7 @@ describe('working off', () => {
     await inbound.transaction('one.example', [stuck.text])
     const ready = hanging.say(bob, 'ready')
     const said = other.say(bob, 'hello')
-    const stored = new Promise<void>((resolve) => {
-      const seen = new Set<string>()
-      engine.log.subscribe((facts) => {
-        for (const fact of facts) if (fact.kind === 'event') seen.add(fact.event.event.eventId)
-        if (seen.has(ready.eventId) && seen.has(said.eventId)) resolve()
-      })
-    })
+    const stored = storedHere(ready, said)
     await inbound.transaction('one.example', [ready.text, said.text])
     await stored
     expect((await heldHanging()).staged).toMatchObject([{ event_id: stuck.eventId }])
@@ -648,6 +655,41 @@ describe('working off', () => {
     expect((await heldHanging()).extremities).toEqual([ready.eventId, stuck.eventId].sort())
     expect((await held(database, otherName)).staged).toEqual([])
     expect(name.roomId).toBe(hanging.roomId)
+  })
+
+  it.each([
+    ['stand on nothing', ['two.example'], () => undefined],
+    ['stand on each other, and on nothing', ['two.example'], (before: string | undefined) => before],
+    ['stand on nothing, and come twice', ['two.example', 'three.example'], () => undefined],
+  ])('goes on for others beside hundreds of PDUs of a server that %s', async (_sentence, origins, parentOf) => {
+    const room = newRoom('11', [bob, mia, carol])
+    const { inbound, two, one, held } = await setting(room, { config: patient })
+    const releases = [two.holds('missingEvents'), two.holds('stateIds')]
+    const { pdu } = room.fork(1)[0]!.attempt(carol, { type: 'm.room.message', content: {} }).event
+    const { name, key } = labServer('two.example')
+    const hostile: ReturnType<typeof finishEvent>[] = []
+    for (let at = 0; at < 900; at++) {
+      const parent = parentOf(hostile.at(-1)?.eventId) ?? `$${String(at).padStart(43, 'u')}`
+      hostile.push(finishEvent(room.rules, { ...pdu, prev_events: [parent] }, name, key))
+    }
+    for (const origin of origins)
+      await inbound.transaction(
+        origin,
+        hostile.map(({ text }) => text),
+      )
+    await eventually('its gap is being filled', () => two.asked('missingEvents').length > 0)
+    const [branch] = room.fork(1) as [Branch]
+    branch.say(bob, 'missed')
+    const late = branch.say(bob, 'after a gap')
+    const ready = room.say(bob, 'ready')
+    const stored = storedHere(ready, late)
+    await inbound.transaction('one.example', [late.text, ready.text])
+    await stored
+    expect(one.asked('missingEvents')).toHaveLength(1)
+    expect((await held()).staged).toHaveLength(900 * origins.length)
+    for (const release of releases) release()
+    await inbound.close()
+    await database.db.deleteFrom('staged_pdu').where('room_id', '=', room.roomId).execute()
   })
 
   it('leaves a PDU staged whose keys cannot be had, and others go on', async () => {
