@@ -32,7 +32,7 @@ import type { Stores } from '../store/stores.js'
 import type { Turns } from '../store/turns.js'
 import { admitEvent, type AdmitContext } from './admit-event.js'
 import { HeadMoved, type Arrival, type Received } from './arrival.js'
-import { gather, type AtHand } from './at-hand.js'
+import { AtHand } from './at-hand.js'
 import { buildEvent, knownMember, type BuildContext, type BuildingHead, type OwnServer } from './build-event.js'
 import type { Draft } from './draft.js'
 import type { WalkBehind } from './graph.js'
@@ -134,11 +134,11 @@ class ArrivalEntry extends PendingEntry {
   constructor(
     lane: RoomLane,
     readonly arrival: Arrival,
-    /** undefined: to be gathered anew. */
+    /** undefined: to be asked for anew. */
     public atHand: AtHand | undefined,
     /** What is at hand may hold events that were on their way since then: `Room.beginning`. */
     private since: number,
-    private readonly gather: () => Promise<AtHand>,
+    private readonly ask: (atHand: AtHand) => Promise<void>,
     created: { readonly version: string } | undefined,
   ) {
     super(lane, created, arrival.event.eventId)
@@ -153,7 +153,10 @@ class ArrivalEntry extends PendingEntry {
   }
 
   build(room: Building, before: BuildingHead): BuiltEntry {
-    if (this.atHand === undefined) throw new Missing(async () => (this.atHand = await this.gather()))
+    if (this.atHand === undefined) {
+      const atHand = (this.atHand = new AtHand([this.arrival]))
+      throw new Missing(() => this.ask(atHand))
+    }
     const { event, after } = admitEvent(room.admitContext(this.atHand), before, this.arrival)
     return { events: [event], after }
   }
@@ -169,7 +172,7 @@ class CompletionEntry extends PendingEntry {
     lane: RoomLane,
     private readonly completed: Omit<ToJudgeAnew, 'events'>,
     private readonly load: () => Promise<readonly Provisional[]>,
-    private readonly gather: (events: readonly Provisional[]) => Promise<AtHand>,
+    private readonly ask: (atHand: AtHand) => Promise<void>,
   ) {
     super(lane, undefined)
   }
@@ -189,7 +192,9 @@ class CompletionEntry extends PendingEntry {
 
   private async prepare(): Promise<void> {
     const events = await this.load()
-    this.atHand = { what: { ...this.completed, events }, atHand: await this.gather(events) }
+    const atHand = new AtHand(events.map(({ event: { event } }) => ({ event })))
+    await this.ask(atHand)
+    this.atHand = { what: { ...this.completed, events }, atHand }
   }
 }
 
@@ -211,6 +216,8 @@ export class Room implements RoomLane {
   private readonly pendingIds = new Map<string, PendingEntry>()
   /** Those of `pending` with an event that names others which we do not hold. */
   private readonly incomplete = new Set<PendingEntry>()
+  /** Those that are still to be built, on what is at hand since before. */
+  private readonly arriving = new Set<ArrivalEntry>()
   private packer: SegmentPacker
   /** Segments taken from the packer and not committed; the first `handedOut` of them went with the batch under way. */
   private uncommitted = new Map<number, Uint8Array>()
@@ -314,38 +321,27 @@ export class Room implements RoomLane {
     created?: { readonly version: string },
   ): Promise<PromiseSettledResult<Received>[]> {
     await this.internKeys(arrivals.map(({ event }) => event))
-    const { beginning } = this
-    const atHand = await this.gather(arrivals)
+    const atHand = new AtHand(arrivals)
     const entries = arrivals.map(
-      (arrival) => new ArrivalEntry(this, arrival, atHand, beginning, () => this.gather([arrival]), created),
+      (arrival) => new ArrivalEntry(this, arrival, atHand, this.beginning, this.ask, created),
     )
+    for (const entry of entries) this.arriving.add(entry)
     const results: Promise<PromiseSettledResult<Received>[]>[] = []
-    for (const entry of entries) {
-      const turn = this.inTurn(() => this.takeIn(entry))
-      results.push(Promise.allSettled([turn.then(() => this.received(entry))]))
-      await turn.catch(() => undefined)
-      if (isPauseDue()) await pause()
+    try {
+      await this.ask(atHand)
+      for (const entry of entries) {
+        const turn = this.inTurn(() => this.takeIn(entry))
+        results.push(Promise.allSettled([turn.then(() => this.received(entry))]))
+        await turn.catch(() => undefined)
+        if (isPauseDue()) await pause()
+      }
+    } finally {
+      for (const entry of entries) this.arriving.delete(entry)
     }
     return (await Promise.all(results)).flat()
   }
 
-  /** What is on its way now may be stored before the database answers, which has not heard of it then. */
-  private async gather(arrivals: readonly Arrival[]): Promise<AtHand> {
-    const { stores } = this.deps
-    if (this.pending.length === 0) return gather(stores, this.room, arrivals)
-    const named = arrivals.flatMap(({ event }) => [...event.prevEvents, ...event.authEvents])
-    const events = named.map((id) => [id, this.onItsWay(id)] as const)
-    const ids = arrivals.map(({ event }) => event.eventId)
-    const missed = ids.filter((id) => this.isMissedByPending(id))
-    const redactions = ids.map((id) => [id, this.pendingRedactionsOf(id)] as const)
-    const atHand = await gather(stores, this.room, arrivals)
-    for (const [id, event] of events) if (atHand.events.get(id) === undefined) atHand.events.set(id, event)
-    return {
-      events: atHand.events,
-      missed: new Set([...atHand.missed, ...missed]),
-      redactions: new Map(redactions.map(([id, some]) => [id, union(atHand.redactions.get(id) ?? [], some)])),
-    }
-  }
+  private readonly ask = (atHand: AtHand): Promise<void> => atHand.ask(this.deps.stores, this.room)
 
   /**
    * Our join has the whole state before it, as events we hold: what was taken in since is judged again. Resolves after the
@@ -354,17 +350,7 @@ export class Room implements RoomLane {
    */
   async complete(join: EventNumber, state: readonly EventNumber[]): Promise<readonly JudgedDifferently[]> {
     const { stores } = this.deps
-    const entry = new CompletionEntry(
-      this,
-      { join, state },
-      () => provisionalEvents(stores, this.room),
-      (events) =>
-        gather(
-          stores,
-          this.room,
-          events.map(({ event: { event } }) => ({ event })),
-        ),
-    )
+    const entry = new CompletionEntry(this, { join, state }, () => provisionalEvents(stores, this.room), this.ask)
     await this.inTurn(() => {
       // What is on its way has to be judged again, too. Nobody builds meanwhile: it is our turn.
       if (this.pending.length > 0) throw new Missing(() => Promise.allSettled(this.pending.map(({ done }) => done)))
@@ -755,16 +741,19 @@ export class Room implements RoomLane {
     this.handedOut = []
     const written = new Set<RoomEntry>(entries)
     for (const entry of this.incomplete) if (written.has(entry)) this.incomplete.delete(entry)
+    const inUse = this.arriving.size === 0 ? [] : new Set(Array.from(this.arriving, ({ atHand }) => atHand))
     for (const entry of entries) {
-      for (const { stored, redaction } of entry.change?.events ?? []) {
+      for (const event of entry.change?.events ?? []) {
+        const { stored, redaction } = event
+        for (const atHand of inUse) atHand?.add(event)
         this.pendingNumbers.delete(stored.number)
         this.pendingIds.delete(stored.event.eventId)
         // What was judged again has been read anew by the log writer: there is one object of each event.
         if (entry.change?.completion === undefined || stores.events.known(stored.number) === undefined)
           stores.events.remember(stored)
         if (redaction !== undefined) {
-          const { target, event, text } = redaction
-          stores.events.redact(target, { by: stored.number, event, text })
+          const { target, ...left } = redaction
+          stores.events.redact(target, { by: stored.number, ...left })
         }
       }
       if (entry instanceof PendingEntry && entry.after !== undefined) this.committedHead = entry.after

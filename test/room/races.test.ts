@@ -58,7 +58,7 @@ async function ofOthers(roomName: string) {
 }
 
 /** What happens while the database is asked, once, for what is around events that arrive. */
-function beforeTheLookIsAnswered(happens: () => Promise<void>): void {
+function beforeTheLookIsAnswered(happens: () => Promise<unknown>): void {
   const { events } = engine.stores
   const look = events.aroundArrivals.bind(events)
   jest.spyOn(events, 'aroundArrivals').mockImplementationOnce(async (...asked) => {
@@ -260,6 +260,54 @@ describe('a room in memory', () => {
     await join(other, there, bob)
     await say(engine, room, alice, 'on with it')
     await expectOneChain(room)
+    await other.close()
+  })
+})
+
+describe('what is stored while the database is asked for what is around an event', () => {
+  const bobElsewhere = '@bob:two.example'
+  /** Bob's secret, and its redaction, which can be taken in before it. */
+  async function secretIn(roomName: string) {
+    const { lab, name, other, there } = await ofOthers(roomName)
+    const secret = lab.say(bobElsewhere, 'a secret')
+    const redaction = lab.redact(bobElsewhere, secret)
+    const state = [...lab.judged.get(secret.eventId).stateBefore.values()]
+    const numbers = [...(await engine.stores.events.byIds(name.room, state)).values()].map(({ number }) => number)
+    const told = { ...arrivalOf(redaction), stateAfter: new Map([[secret.eventId, numbers]]) }
+    return { name, other, there, secret, told }
+  }
+  const kept = async (name: RoomName, eventId: string) => {
+    const { rows } = await database.pool.query<{ body: string; redacted_by: number | null }>(
+      'select body, redacted_by from event join event_text using (room, event) where room = $1 and event_id = $2',
+      [name.room, eventId],
+    )
+    const waiting = await database.pool.query('select from waiting_redaction where room = $1', [name.room])
+    const { body, redacted_by: by } = rows[0]!
+    return { isWhole: body.includes('a secret'), isRedacted: by !== null, waiting: waiting.rowCount }
+  }
+  const redacted = { isWhole: false, isRedacted: true, waiting: 0 }
+
+  it('redacts the event, when it is its redaction', async () => {
+    const { name, other, secret, told } = await secretIn('redaction meanwhile')
+    beforeTheLookIsAnswered(() => engine.rooms.receive(name, told))
+    await engine.rooms.receive(name, arrivalOf(secret))
+    expect(await kept(name, secret.eventId)).toEqual(redacted)
+    await other.close()
+  })
+
+  it('is redacted, when the event is its redaction', async () => {
+    const { name, other, secret, told } = await secretIn('target meanwhile')
+    beforeTheLookIsAnswered(() => engine.rooms.receive(name, arrivalOf(secret)))
+    await engine.rooms.receive(name, told)
+    expect(await kept(name, secret.eventId)).toEqual(redacted)
+    await other.close()
+  })
+
+  it('is the end of the room, when it stands on the event', async () => {
+    const { name, other, secret, told } = await secretIn('child meanwhile')
+    beforeTheLookIsAnswered(() => engine.rooms.receive(name, told))
+    await engine.rooms.receive(name, arrivalOf(secret))
+    expect((await engine.rooms.head(name)).extremities.map(({ event }) => event.eventId)).toEqual([told.event.eventId])
     await other.close()
   })
 })
