@@ -5,7 +5,7 @@
  */
 import type { QueryConfig } from 'pg'
 import { serverNameOf } from '../protocol/identifiers.js'
-import type { Position, RoomNumber } from '../protocol/numbers.js'
+import type { EventNumber, Position, RoomNumber } from '../protocol/numbers.js'
 import { strippedText } from '../protocol/stripped-event.js'
 import { fateNumber } from './events.js'
 import type {
@@ -19,6 +19,7 @@ import type {
 } from './facts.js'
 import type { NewEvent, RoomChange } from './log-writer.js'
 import { targetServerOf } from './outgoing.js'
+import type { StoredEvent } from './stored-event.js'
 
 export interface Batch {
   readonly facts: readonly Fact[]
@@ -38,6 +39,9 @@ export function statements(batch: Batch, serverName: string): QueryConfig[] {
   // Most batches are messages of our users and nothing else: what they lack is looked for once.
   const received = events.filter((event) => event.received !== undefined)
   const redacting = events.filter((event) => event.redaction !== undefined)
+  const leftOver = received.filter(
+    (event) => event.received?.promoted === true && event.stored.redactedBy !== undefined,
+  )
   const facts = batch.facts.filter((fact) => fact.kind !== 'event')
   const made: (QueryConfig | undefined)[] = [
     newRooms(batch),
@@ -63,7 +67,7 @@ export function statements(batch: Batch, serverName: string): QueryConfig[] {
     destinationRooms(events, serverName),
     highlights(facts),
     transactions(events),
-    redactions(redacting),
+    redactions(redacting, leftOver),
     ...redacting.map((event) => strippedRedaction(event)),
     replacements(events),
     receipts(facts),
@@ -167,7 +171,7 @@ const eventRow = ({ stored }: NewEvent) => ({
   is_outgoing: stored.isOutgoing,
 })
 
-/** Outliers whose state has become known. Their text, ids and edges are what they were. */
+/** Outliers whose state has become known. Their text, unless it is redacted, ids and edges are what they were. */
 const promotions = (events: readonly NewEvent[]) =>
   over(
     'log-promotions',
@@ -223,7 +227,7 @@ const settledRedactions = (events: readonly NewEvent[]) =>
     `delete from waiting_redaction using json_to_recordset($1) as x (room int, event_id text)
      where waiting_redaction.room = x.room and target_event_id = x.event_id`,
     events.flatMap(({ received, stored }) =>
-      received === undefined || received.promoted ? [] : [{ room: stored.room, event_id: stored.event.eventId }],
+      received === undefined ? [] : [{ room: stored.room, event_id: stored.event.eventId }],
     ),
   )
 
@@ -592,7 +596,8 @@ function strippedRedaction({ stored, redaction }: NewEvent): QueryConfig | undef
   }
 }
 
-const redactions = (events: readonly NewEvent[]) =>
+/** `leftOver`: events that are here already, and are redacted only now by what waited for them. */
+const redactions = (events: readonly NewEvent[], leftOver: readonly NewEvent[]) =>
   over(
     'log-redactions',
     `with input as materialized (
@@ -603,14 +608,22 @@ const redactions = (events: readonly NewEvent[]) =>
      )
      update event set redacted_by = input.redacted_by from input where event.room = input.room and event.event = input.event`,
     lastOfEach(
-      events.flatMap(({ redaction, stored }) =>
-        redaction === undefined
-          ? []
-          : [{ room: stored.room, event: redaction.target.number, redacted_by: stored.number, body: redaction.text }],
-      ),
+      [
+        ...leftOver.map(({ stored }) => redactedRow(stored, stored.redactedBy!, stored.text)),
+        ...events.flatMap(({ redaction, stored }) =>
+          redaction === undefined ? [] : [redactedRow(redaction.target, stored.number, redaction.text)],
+        ),
+      ],
       (row) => `${row.room}:${row.event}`,
     ),
   )
+
+const redactedRow = ({ room, number }: StoredEvent, by: EventNumber, body: string) => ({
+  room,
+  event: number,
+  redacted_by: by,
+  body,
+})
 
 /** The aliases of a room that was upgraded, and its place in the directory: these two tables are otherwise their own writers'. */
 const replacements = (events: readonly NewEvent[]) =>

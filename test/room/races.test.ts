@@ -310,6 +310,15 @@ describe('what is stored while the database is asked for what is around an event
     expect((await engine.rooms.head(name)).extremities.map(({ event }) => event.eventId)).toEqual([told.event.eventId])
     await other.close()
   })
+
+  it('is redacted when its place becomes known, if another process stored it without', async () => {
+    const { name, other, there, secret, told } = await secretIn('outlier meanwhile')
+    beforeTheLookIsAnswered(() => other.rooms.receive(there, { ...arrivalOf(secret), kind: 'outlier' }))
+    await engine.rooms.receive(name, told)
+    await engine.rooms.receive(name, arrivalOf(secret))
+    expect(await kept(name, secret.eventId)).toEqual(redacted)
+    await other.close()
+  })
 })
 
 describe('a room of others that two processes make known at once', () => {
