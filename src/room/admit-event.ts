@@ -289,8 +289,9 @@ function moved(
           : { before: before.head.state, after: state, ...(endsPartialState && { completes: true }) },
       memberships: effects.memberships,
       highlights: attention?.highlights ?? [],
-      // What is not taken in is not what the client's send made: asked for again, it is refused again.
+      // Nothing comes of an event of ours that is not taken in: sent again, it is refused again.
       transaction: isAccepted ? arrival.transaction : undefined,
+      replacement: isAccepted ? arrival.replacement : undefined,
       redaction,
       received: {
         promoted: context.held(arrival.event.eventId) !== undefined,

@@ -3,7 +3,7 @@
  * receipt of a PDU), and with all they stand on at hand. src/room/inbound brings them so far, and loads what they miss.
  */
 import type { RoomEvent } from '../protocol/room-event.js'
-import type { EventNumber, Position } from '../protocol/numbers.js'
+import type { EventNumber, Position, RoomNumber } from '../protocol/numbers.js'
 import type { Verdict } from '../protocol/verdict.js'
 import type { ClientTransaction, PartialEntrance } from '../store/log-writer.js'
 import type { StoredEvent } from '../store/stored-event.js'
@@ -48,6 +48,8 @@ export interface Arrival {
   readonly isRelayed?: boolean
   /** Of an event of ours that came back signed. */
   readonly transaction?: ClientTransaction
+  /** Of a tombstone of ours that came back signed: as in the draft it was made of. */
+  readonly replacement?: RoomNumber
 }
 
 export type Received =

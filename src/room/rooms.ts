@@ -197,7 +197,7 @@ export class Rooms {
     return event!
   }
 
-  /** All or none. */
+  /** All or none; in a room with a policy server, which has to be asked about each, as many as are allowed. */
   async sendAll(
     name: RoomName,
     drafts: readonly Draft[],
@@ -259,14 +259,15 @@ export class Rooms {
         sent.push(await this.event(name, made))
         continue
       }
-      const proposed = await proposeEvent(this, name as KnownRoom, draft, check)
+      // What was sent before is in the state that the others are made on.
+      const proposed = await proposeEvent(this, name as KnownRoom, draft, sent.length === 0 ? check : undefined)
       const checked = this.policies!.check(policy, (name as KnownRoom).rules, proposed.pdu)
       const { verdict, pdu } = await orTryAgain(checked)
       if (!verdict.allowed) throw forbidden(`The policy server of the room does not allow this: ${verdict.reason}`)
       requireSize(pdu.text)
-      const { transaction } = draft
-      const arrival: Arrival = { event: pdu.event, text: pdu.text, kind: 'live', isRelayed: true, transaction }
-      const { event } = await this.receive(name, arrival)
+      const { transaction, replacement } = draft
+      const how = { kind: 'live', isRelayed: true, transaction, replacement } as const
+      const { event } = await this.receive(name, { event: pdu.event, text: pdu.text, ...how })
       if (event.fate !== 'accepted') throw forbidden(`The room does not take the event: ${event.reason}`)
       sent.push(event)
     }

@@ -1,5 +1,7 @@
-import { describe, expect, it } from '@jest/globals'
+import { afterEach, describe, expect, it, jest } from '@jest/globals'
 import { roomVersionNames, rulesOf } from '../../src/protocol/room-versions.js'
+import { allow } from '../../src/protocol/verdict.js'
+import { withSignature } from '../../src/room/inbound/signatures.js'
 import { upgradeRoom } from '../../src/room/upgrade-room.js'
 import type { RoomEngine } from '../../src/room/open-rooms.js'
 import { startTestHomeserver, type TestUser } from '../support/homeserver.js'
@@ -31,6 +33,21 @@ const tags = async (user: TestUser, roomId: string) =>
 const roomIdOf = async (alias: string) =>
   (await alice.ok('GET', `${v3}/directory/room/${encodeURIComponent(alias)}`)).room_id
 const roomsOf = async (user: TestUser): Promise<string[]> => (await user.ok('GET', `${v3}/joined_rooms`)).joined_rooms
+
+/** The room has a policy server from now on: what it is asked about. */
+function policed(roomId: string): string[] {
+  const asked: string[] = []
+  jest
+    .spyOn(services.rooms.policies!, 'of')
+    .mockImplementation(async (name) => (name.roomId === roomId ? policy : undefined))
+  jest.spyOn(services.rooms.policies!, 'check').mockImplementation(async (_policy, rules, pdu) => {
+    asked.push(pdu.event.type)
+    return { verdict: allow, pdu: withSignature(rules, pdu, policy.name, 'ed25519:policy_server', 'c2lnbmF0dXJl') }
+  })
+  return asked
+}
+const policy = { name: 'policy.example', key: new Uint8Array(32) }
+afterEach(() => void jest.restoreAllMocks())
 
 describe('the replacement', () => {
   it.each(
@@ -218,19 +235,22 @@ describe('the old room', () => {
     expect(await state(old, 'm.room.power_levels')).toEqual(levels)
   })
 
-  it('gives its aliases and its place in the directory to the replacement', async () => {
-    const old = await alice.createRoom({ preset: 'public_chat', room_alias_name: 'one', visibility: 'public' })
-    await alice.ok('PUT', `${v3}/directory/room/${encodeURIComponent('#two:hearth.test')}`, { room_id: old })
-    await setState(old, 'm.room.canonical_alias', { alias: '#one:hearth.test', alt_aliases: ['#two:hearth.test'] })
+  it.each([
+    ['', 'one', 0],
+    [', also where a policy server signs what is sent', 'policed', 3],
+  ])('gives its aliases and its place in the directory to the replacement%s', async (_sentence, alias, signed) => {
+    const old = await alice.createRoom({ preset: 'public_chat', room_alias_name: alias, visibility: 'public' })
+    const [main, other] = [`#${alias}:hearth.test`, `#${alias}-too:hearth.test`]
+    await alice.ok('PUT', `${v3}/directory/room/${encodeURIComponent(other)}`, { room_id: old })
+    await setState(old, 'm.room.canonical_alias', { alias: main, alt_aliases: [other] })
+    const asked = signed > 0 ? policed(old) : []
     const made = await upgrade(alice, old, { new_version: '11' })
-    expect(await roomIdOf('#one:hearth.test')).toBe(made)
-    expect(await roomIdOf('#two:hearth.test')).toBe(made)
-    expect(await state(made, 'm.room.canonical_alias')).toEqual({
-      alias: '#one:hearth.test',
-      alt_aliases: ['#two:hearth.test'],
-    })
+    expect([await roomIdOf(main), await roomIdOf(other)]).toEqual([made, made])
+    expect(await state(made, 'm.room.canonical_alias')).toEqual({ alias: main, alt_aliases: [other] })
     expect(await state(old, 'm.room.canonical_alias')).toEqual({})
+    expect(await state(old, 'm.room.power_levels')).toMatchObject({ events_default: 50, invite: 50 })
     expect([await visibility(old), await visibility(made)]).toEqual(['private', 'public'])
+    expect(asked).toHaveLength(signed)
   })
 
   it('that was in no directory has a replacement that is in none', async () => {
