@@ -23,6 +23,7 @@ import type { Stores } from '../store/stores.js'
 import { attentionTo, changesBetween, effectsOf, redactionOf, withoutRedacted, type LookUp } from './consequences.js'
 import type { Draft } from './draft.js'
 import type { OwnSignatures } from './own-signatures.js'
+import { saysTheSame, StateInPlace } from './state-in-place.js'
 
 /** A head with what building on it needs at hand. */
 export interface BuildingHead {
@@ -76,8 +77,11 @@ export interface BuiltOwn extends Built {
   readonly signed: Promise<void>
 }
 
-/** @throws MatrixError when the rules, or the limits on events, refuse it. */
-export function buildEvent(context: BuildContext, before: BuildingHead, draft: Draft): BuiltOwn {
+/**
+ * `isAlone`: nothing else is made with it, and it may be found to change nothing.
+ * @throws MatrixError when the rules, or the limits on events, refuse it; StateInPlace.
+ */
+export function buildEvent(context: BuildContext, before: BuildingHead, draft: Draft, isAlone: boolean): BuiltOwn {
   checkLimits(draft)
   const { rules, view } = context
   const { state, prevEvents, others } = standOn(context, before)
@@ -114,6 +118,8 @@ export function buildEvent(context: BuildContext, before: BuildingHead, draft: D
   const verdict = authorize(rules, event, (type, key) => lookUp(type, key)?.event, before.create?.event)
   if (!verdict.allowed) throw forbidden(`You may not send this event: ${verdict.reason}`)
   if (others.length > 0) requireAllowedNow(context, before, event)
+  // Who may not set it any more is told so first.
+  if (isAlone && replaced !== undefined && saysTheSame(replaced, draft)) throw new StateInPlace(replaced)
   // All that may be missing is looked at before the signature is made: what follows is done once.
   const number = context.takeNumber()
   const attention = attentionTo(context, before, draft, lookUp)

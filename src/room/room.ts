@@ -40,6 +40,7 @@ import { JudgingAnew, type JudgedDifferently, type Provisional, type ToJudgeAnew
 import { provisionalEvents } from './provisional-events.js'
 import { effortOf } from './resolution/limits.js'
 import type { Resolutions } from './resolution/resolutions.js'
+import { StateInPlace } from './state-in-place.js'
 import { decideInvite } from './undecided-invites.js'
 
 export interface RoomDeps {
@@ -111,8 +112,9 @@ class DraftsEntry extends PendingEntry {
     const signed: Promise<void>[] = []
     let after = before
     let { roomId } = context
+    const isAlone = this.drafts.length === 1
     for (const draft of this.drafts) {
-      const step = buildEvent(roomId === context.roomId ? context : { ...context, roomId }, after, draft)
+      const step = buildEvent(roomId === context.roomId ? context : { ...context, roomId }, after, draft, isAlone)
       events.push(step.event)
       signed.push(step.signed)
       roomId ??= step.event.stored.event.roomId
@@ -276,7 +278,8 @@ export class Room implements RoomLane {
   }
 
   /**
-   * Builds events on the pending head and hands them to the log: all or none. Resolves with the events, after the commit.
+   * Builds events on the pending head and hands them to the log: all or none. Resolves with the events, after the commit;
+   * for a state event that would change nothing with the one in place.
    * @throws MatrixError when the rules refuse one of them.
    */
   async append(
@@ -287,19 +290,29 @@ export class Room implements RoomLane {
     const entry = new DraftsEntry(this, drafts, check, created)
     const task = () => this.submit(entry)
     await this.deps.turns.end()
-    // Nearly always everything is at hand and nobody waits: then there is nothing to wait for but the commit.
-    if (this.lastTurn !== undefined || !this.builtAtOnce(task)) {
-      await this.internKeys(drafts)
-      await this.inTurn(task)
-    }
     try {
+      // Nearly always everything is at hand and nobody waits: then there is nothing to wait for but the commit.
+      if (this.lastTurn !== undefined || !this.builtAtOnce(task)) {
+        await this.internKeys(drafts)
+        await this.inTurn(task)
+      }
       await entry.done
+    } catch (cause) {
+      if (!(cause instanceof StateInPlace)) throw cause
+      const inPlace = await this.whenWritten(cause.event)
+      return inPlace === undefined ? await this.append(drafts, check, created) : [inPlace]
     } finally {
       // Nearly always the commit has taken it out already.
       this.forget(entry)
     }
     if (entry.duplicateOf !== undefined) return { duplicateOf: entry.duplicateOf }
     return entry.events.map(({ stored }) => stored)
+  }
+
+  /** An event that a build has seen in the state: undefined when it did not come into the log, or as another one. */
+  private async whenWritten({ number, event }: StoredEvent): Promise<StoredEvent | undefined> {
+    await Promise.allSettled([this.pendingIds.get(event.eventId)?.done])
+    return (await this.deps.stores.events.events(this.room, [number])).get(number)
   }
 
   /** Builds an entry on the pending head and hands it to the log. */

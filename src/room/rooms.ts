@@ -28,6 +28,7 @@ import { PartialRooms } from './partial-rooms.js'
 import { proposeEvent } from './proposed-event.js'
 import { orTryAgain } from './received-memberships.js'
 import { Room, type PendingState, type RoomDeps } from './room.js'
+import { saysTheSame } from './state-in-place.js'
 import { emptySummary } from './summary.js'
 
 export type Policies = Pick<PolicyServers, 'of' | 'check'>
@@ -203,11 +204,6 @@ export class Rooms {
     drafts: readonly Draft[],
     check?: (state: PendingState) => void,
   ): Promise<readonly StoredEvent[]> {
-    const [draft] = drafts
-    if (drafts.length === 1 && draft?.stateKey !== undefined) {
-      const unchanged = await this.unchangedState(name, draft, draft.stateKey)
-      if (unchanged !== undefined) return [unchanged]
-    }
     const room = this.room(name)
     const policy = this.isUnpoliced(room) ? undefined : await this.policyOf(name, room)
     if (policy !== undefined) return this.sendSigned(name, policy, drafts, check)
@@ -261,6 +257,8 @@ export class Rooms {
       }
       // What was sent before is in the state that the others are made on.
       const proposed = await proposeEvent(this, name as KnownRoom, draft, sent.length === 0 ? check : undefined)
+      const unchanged = drafts.length === 1 ? await this.unchangedState(name, draft) : undefined
+      if (unchanged !== undefined) return [unchanged]
       const checked = this.policies!.check(policy, (name as KnownRoom).rules, proposed.pdu)
       const { verdict, pdu } = await orTryAgain(checked)
       if (!verdict.allowed) throw forbidden(`The policy server of the room does not allow this: ${verdict.reason}`)
@@ -315,10 +313,10 @@ export class Rooms {
     return stores.names.remember({ room: room.room, room_id: roomId, version })
   }
 
-  private async unchangedState(name: RoomName, draft: Draft, stateKey: string): Promise<StoredEvent | undefined> {
-    const current = await this.currentState(name, draft.type, stateKey)
-    if (current === undefined || current.event.sender !== draft.sender) return undefined
-    return sameContent(current.event.content, draft.content) ? current : undefined
+  private async unchangedState(name: RoomName, draft: Draft): Promise<StoredEvent | undefined> {
+    if (draft.stateKey === undefined) return undefined
+    const current = await this.currentState(name, draft.type, draft.stateKey)
+    return current !== undefined && saysTheSame(current, draft) ? current : undefined
   }
 
   private async event(name: RoomName, number: EventNumber): Promise<StoredEvent> {
@@ -358,15 +356,6 @@ export function membershipIn(state: PendingState, userId: string): Membership | 
 /** @throws MatrixError 403 unless the user is joined. */
 export function requireJoined(membership: Membership | undefined): void {
   if (membership !== 'join') throw forbidden('You are not in this room')
-}
-
-const sameContent = (left: JsonObject, right: JsonObject): boolean => {
-  try {
-    return canonicalJson(left) === canonicalJson(right)
-  } catch {
-    // Not canonical: it is refused when it is built.
-    return false
-  }
 }
 
 /** Written out: all drafts have one shape then, and a send is quicker by it than by a copy that adds a key. */

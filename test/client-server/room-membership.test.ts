@@ -284,6 +284,16 @@ describe('inviting', () => {
     expect(await act(alice, await alice.createRoom(), 'invite', body)).toBe(answer)
   })
 
+  it('again is refused to who may do so no more', async () => {
+    const options = { preset: 'public_chat', power_level_content_override: { invite: 0 } }
+    const roomId = await alice.createRoom(options)
+    await bob.join(roomId)
+    const invite = () => act(bob, roomId, 'invite', { user_id: carol.userId })
+    expect([await invite(), await invite()]).toEqual([200, 200])
+    await act(alice, roomId, 'kick', { user_id: bob.userId })
+    expect(await invite()).toBe('403 M_FORBIDDEN')
+  })
+
   it('is refused to who is not in the room', async () => {
     expect(await act(bob, await alice.createRoom(), 'invite', { user_id: carol.userId })).toBe('403 M_FORBIDDEN')
     expect(await act(bob, '!unknown:hearth.test', 'invite', { user_id: carol.userId })).toBe('403 M_FORBIDDEN')

@@ -161,6 +161,18 @@ describe('state', () => {
     })
   })
 
+  it('is refused to who may set it no more, also where it is what they have set', async () => {
+    const roomId = await alice.createRoom({
+      preset: 'public_chat',
+      power_level_content_override: { events: { 'org.example': 0 } },
+    })
+    await bob.join(roomId)
+    const set = () => bob.put(`${of(roomId)}/state/org.example`, { value: 1 })
+    expect(answerOf(await set())).toBe(200)
+    await alice.ok('POST', `${of(roomId)}/ban`, { user_id: bob.userId })
+    expect(answerOf(await set())).toBe('403 M_FORBIDDEN')
+  })
+
   it('as it was at their leaving is read by who has left, and nothing by who never was there', async () => {
     const roomId = await alice.createRoom()
     const topic = (topic: string) => alice.ok('PUT', `${of(roomId)}/state/m.room.topic`, { topic })

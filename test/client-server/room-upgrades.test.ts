@@ -320,11 +320,12 @@ describe('an upgrade', () => {
     expect(both).toContainEqual({ status: 'fulfilled', value: made })
   })
 
-  /** An upgrade before whose tombstone something happens. */
+  /** An upgrade before whose tombstone something happens, once. */
   const upgradeWith = async (old: string, beforeTombstone: () => Promise<unknown>) => {
     const { rooms } = services
+    let happened: Promise<unknown> | undefined
     const sendAll = async (...args: Parameters<typeof rooms.sendAll>) => {
-      if (args[1].some(({ replacement }) => replacement !== undefined)) await beforeTombstone()
+      if (args[1].some(({ replacement }) => replacement !== undefined)) await (happened ??= beforeTombstone())
       return rooms.sendAll(...args)
     }
     const interrupted = Object.create(rooms, { sendAll: { value: sendAll } })

@@ -240,6 +240,30 @@ describe('a room in memory', () => {
     await other.close()
   })
 
+  it.each([
+    ['comes into place once', 'harmless'],
+    ['comes into place once, also when the batch it was found there in failed', 'poison'],
+  ])('state that two processes set to the same at once %s', async (_sentence, said) => {
+    const [room, elsewhere] = [await testRoom(engine, alice), await testRoom(engine, alice)]
+    const other = await testRooms(database)
+    const there = (await other.stores.names.find(room.roomId))!
+    const set = (by: RoomEngine, name: RoomName) =>
+      by.rooms.send(name, { type: 'm.room.topic', stateKey: '', sender: alice, content: { topic: 'the same' } })
+    const log = await holdLog()
+    const first = set(other, there)
+    await log.waiting(1)
+    const second = set(engine, room)
+    await log.waiting(2)
+    const third = set(engine, room)
+    const beside = say(engine, elsewhere, alice, said).catch(() => undefined)
+    await log.letGo()
+    const events = await Promise.all([first, second, third])
+    await beside
+    expect(new Set(events.map(({ number }) => number)).size).toBe(1)
+    await expectOneChain(room)
+    await other.close()
+  })
+
   it('forgets what was refused, also when the batch it was refused in failed', async () => {
     const [room, elsewhere] = [await testRoom(engine, alice), await testRoom(engine, alice)]
     await join(engine, room, bob)

@@ -55,6 +55,16 @@ describe('a room', () => {
     expect(await timeline(room)).toEqual(['once', 'after'])
   })
 
+  it('makes one event of state that its sender sets to the same several times at once', async () => {
+    const room = await testRoom(engine, alice)
+    const set = (topic: string) =>
+      engine.rooms.send(room, { type: 'm.room.topic', stateKey: '', sender: alice, content: { topic } })
+    const events = await Promise.all(['one', 'one', 'two', 'two', 'one'].map(set))
+    const [one, two, oneAgain] = [...new Set(events.map(({ event }) => event.eventId))]
+    expect(events.map(({ event }) => event.eventId)).toEqual([one, one, two, two, oneAgain])
+    expect((await engine.rooms.currentState(room, 'm.room.topic', ''))!.event.eventId).toBe(oneAgain)
+  })
+
   it('is the same when it is read anew from the database', async () => {
     const room = await testRoom(engine, alice)
     await join(engine, room, bob)
