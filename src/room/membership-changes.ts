@@ -7,7 +7,6 @@ import type { Kysely } from 'kysely'
 import { isUserId, serverNameOf } from '../protocol/identifiers.js'
 import type { JsonObject } from '../protocol/json.js'
 import { badJson, forbidden, invalidParam } from '../protocol/matrix-error.js'
-import type { Membership } from '../store/facts.js'
 import { membershipIn } from '../store/memberships.js'
 import { profile } from '../store/profiles.js'
 import type { RoomName } from '../store/room-names.js'
@@ -19,7 +18,7 @@ import type { InvitesElsewhere } from './invites-elsewhere.js'
 import type { KnownRoom } from './known-room.js'
 import { memberContent } from './member-content.js'
 import { joinAuthorisation } from './restricted-join.js'
-import type { Rooms } from './rooms.js'
+import type { MembershipCheck, Rooms } from './rooms.js'
 import { refusedWhenTooCostly } from './third-party-invites.js'
 
 export interface MembershipDeps {
@@ -31,19 +30,25 @@ export interface InviteDeps extends MembershipDeps {
   readonly memberships: InvitesElsewhere
 }
 
-type Check = (current: Membership | undefined) => void
-
 /** `more`: what the member event says beside the membership, such as a reason. Who is joined already stays so. */
 export async function join(deps: MembershipDeps, name: KnownRoom, userId: string, more: JsonObject): Promise<void> {
   const membership = await deps.rooms.membership(name, userId)
-  if (membership !== 'join') await sendJoin(deps, name, userId, more)
+  if (membership !== 'join') await sendJoin(deps, name, userId, more, (now) => stays(now === 'join'))
   await carryOver(deps, name, userId)
 }
 
-async function sendJoin(deps: MembershipDeps, name: KnownRoom, userId: string, more: JsonObject): Promise<StoredEvent> {
+const stays = (isSo: boolean) => (isSo ? 'stays' : undefined)
+
+async function sendJoin(
+  deps: MembershipDeps,
+  name: KnownRoom,
+  userId: string,
+  more: JsonObject,
+  check?: MembershipCheck,
+): Promise<StoredEvent> {
   const authorisation = await joinAuthorisation(deps.rooms, name, userId)
   const content = memberContent('join', await profile(deps.db, userId), { ...more, ...authorisation })
-  return deps.rooms.changeMembership(name, userId, userId, content)
+  return deps.rooms.changeMembership(name, userId, userId, content, check)
 }
 
 /** Leaves a room, declines an invite, takes back a knock. Who has left already stays so. */
@@ -53,11 +58,9 @@ export async function leave(
   userId: string,
   more: JsonObject,
 ): Promise<void> {
-  const current = await rooms.membership(name, userId)
-  if (current === undefined) throw forbidden('You are not in this room')
-  if (current === 'leave') return
   await rooms.changeMembership(name, userId, userId, { ...more, membership: 'leave' }, (now) => {
     if (now === undefined) throw forbidden('You are not in this room')
+    return stays(now === 'leave')
   })
 }
 
@@ -117,10 +120,8 @@ async function remove(
   sender: string,
   target: string,
   more: JsonObject,
-  check: Check,
+  check: MembershipCheck,
 ): Promise<StoredEvent> {
-  // An event that changes nothing is not built, and what is not built is not checked.
-  check(await rooms.membership(name, target))
   return rooms.changeMembership(name, sender, target, { ...more, membership: 'leave' }, check)
 }
 

@@ -28,7 +28,7 @@ import { PartialRooms } from './partial-rooms.js'
 import { proposeEvent } from './proposed-event.js'
 import { orTryAgain } from './received-memberships.js'
 import { Room, type PendingState, type RoomDeps } from './room.js'
-import { saysTheSame } from './state-in-place.js'
+import { saysTheSame, StateInPlace } from './state-in-place.js'
 import { emptySummary } from './summary.js'
 
 export type Policies = Pick<PolicyServers, 'of' | 'check'>
@@ -39,6 +39,9 @@ export interface Transaction {
   readonly endpoint: string
   readonly transactionId: string
 }
+
+/** `stays`: what is to be changed is so already, and no event is made. */
+export type MembershipCheck = (current: Membership | undefined) => 'stays' | void
 
 /** Who needs to know all members of a room waits for them no longer, in ms. */
 const PATIENCE = 20_000
@@ -146,7 +149,7 @@ export class Rooms {
       await this.requireWhole(name)
       event = await this.currentState(name, 'm.room.member', userId)
     }
-    return event && (ownString(event.event.content, 'membership') as Membership | undefined)
+    return event && membershipOf(event)
   }
 
   /** Whether a user is joined; of one who may be among the members that are still to come, whether their server is there. */
@@ -206,7 +209,7 @@ export class Rooms {
   ): Promise<readonly StoredEvent[]> {
     const room = this.room(name)
     const policy = this.isUnpoliced(room) ? undefined : await this.policyOf(name, room)
-    if (policy !== undefined) return this.sendSigned(name, policy, drafts, check)
+    if (policy !== undefined) return this.sendSigned(name, policy, drafts, check).catch(inPlace)
     const result = await this.appended(name, room, drafts, check)
     return 'duplicateOf' in result ? [await this.event(name, result.duplicateOf)] : result
   }
@@ -335,27 +338,38 @@ export class Rooms {
     return row?.event
   }
 
-  /** Changes the membership of a user by an event of `sender`; `check` refuses what the rules would allow. */
+  /** Changes the membership of a user by an event of `sender`; `check` refuses what the rules would allow, or says that it stays. */
   async changeMembership(
     name: RoomName,
     sender: string,
     target: string,
     content: JsonObject,
-    check?: (current: Membership | undefined) => void,
+    check?: MembershipCheck,
   ): Promise<StoredEvent> {
     const draft: Draft = { type: 'm.room.member', stateKey: target, sender, content }
-    return this.sendNow(name, draft, (state) => check?.(membershipIn(state, target)))
+    return this.sendNow(name, draft, (state) => {
+      const current = state.stateEvent('m.room.member', target)
+      if (check?.(current && membershipOf(current)) === 'stays' && current !== undefined)
+        throw new StateInPlace(current)
+    })
   }
 }
 
 export function membershipIn(state: PendingState, userId: string): Membership | undefined {
   const event = state.stateEvent('m.room.member', userId)
-  return event && (ownString(event.event.content, 'membership') as Membership | undefined)
+  return event && membershipOf(event)
 }
+
+const membershipOf = ({ event }: StoredEvent) => ownString(event.content, 'membership') as Membership | undefined
 
 /** @throws MatrixError 403 unless the user is joined. */
 export function requireJoined(membership: Membership | undefined): void {
   if (membership !== 'join') throw forbidden('You are not in this room')
+}
+
+function inPlace(cause: unknown): readonly StoredEvent[] {
+  if (!(cause instanceof StateInPlace)) throw cause
+  return [cause.event]
 }
 
 /** Written out: all drafts have one shape then, and a send is quicker by it than by a copy that adds a key. */

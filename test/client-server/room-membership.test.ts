@@ -19,6 +19,12 @@ const act = async (user: TestUser, roomId: string, action: string, body: object 
 const member = (roomId: string, user: TestUser, by = alice) =>
   by.ok('GET', `${v3}/rooms/${encodeURIComponent(roomId)}/state/m.room.member/${user.userId}`)
 const membership = async (roomId: string, user: TestUser) => (await member(roomId, user)).membership
+/** In the order in which a user got them. */
+const memberships = async (roomId: string, user: TestUser, by = alice) => {
+  const filter = encodeURIComponent(JSON.stringify({ types: ['m.room.member'], senders: [user.userId] }))
+  const { chunk } = await by.ok('GET', `${v3}/rooms/${encodeURIComponent(roomId)}/messages?dir=f&filter=${filter}`)
+  return chunk.map((event: { content: { membership: string } }) => event.content.membership)
+}
 
 describe('joining', () => {
   it('copies the profile into the member event, with the reason', async () => {
@@ -35,6 +41,13 @@ describe('joining', () => {
     expect(await bob.join(roomId)).toEqual({ room_id: roomId })
     const after = await bob.ok('GET', `${v3}/rooms/${roomId}/messages?dir=b&limit=1`)
     expect(after.chunk[0].event_id).toBe(before.chunk[0].event_id)
+  })
+
+  it('several times at once makes one event', async () => {
+    const roomId = await alice.createRoom()
+    const reasons = ['curious', 'very curious', 'curious']
+    expect(await Promise.all(reasons.map((reason) => act(bob, roomId, 'join', { reason })))).toEqual([200, 200, 200])
+    expect(await memberships(roomId, bob)).toEqual(['join'])
   })
 
   it('finds a room by its alias', async () => {
@@ -251,6 +264,14 @@ describe('leaving', () => {
     expect(await act(bob, roomId, 'leave', { reason: 'bored' })).toBe(200)
     expect(await act(bob, roomId, 'leave')).toBe(200)
     expect(await member(roomId, bob)).toEqual({ membership: 'leave', reason: 'bored' })
+  })
+
+  it('twice at once is fine', async () => {
+    const roomId = await alice.createRoom()
+    await bob.join(roomId)
+    const reasons = ['bored', 'bored, really']
+    expect(await Promise.all(reasons.map((reason) => act(bob, roomId, 'leave', { reason })))).toEqual([200, 200])
+    expect(await memberships(roomId, bob)).toEqual(['join', 'leave'])
   })
 
   it('declines an invite', async () => {
