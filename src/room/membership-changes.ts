@@ -20,6 +20,7 @@ import { memberContent } from './member-content.js'
 import { joinAuthorisation } from './restricted-join.js'
 import type { MembershipCheck, Rooms } from './rooms.js'
 import { refusedWhenTooCostly } from './third-party-invites.js'
+import { unheldEnding } from './unheld-ending.js'
 
 export interface MembershipDeps {
   readonly db: Kysely<Tables>
@@ -68,13 +69,21 @@ export async function leave(
  * Declines an invite to a room that this server does not hold, or takes back a knock on one. It works without the room's
  * servers; telling them is the business of federation.
  */
-export async function leaveUnheld({ db, rooms }: MembershipDeps, { room }: RoomName, user: string): Promise<void> {
-  const ended = { room, user, membership: 'leave', sender: user, strippedState: undefined } as const
+export async function leaveUnheld(
+  { db, rooms }: MembershipDeps,
+  { room, roomId }: RoomName,
+  user: string,
+  more: JsonObject,
+): Promise<void> {
+  const { now, writer } = rooms.deps
+  const content = { ...more, membership: 'leave' } as const
+  const strippedState = unheldEnding({ roomId, user, sender: user, content, originServerTs: now() })
+  const ended = { room, user, membership: 'leave', sender: user, strippedState } as const
   for (;;) {
     const current = await membershipIn(db, room, user)
     if (current === undefined) throw forbidden('You are not in this room')
     if (current.membership !== 'invite' && current.membership !== 'knock') return
-    if (await rooms.deps.writer.writeMembership(ended, current.position)) return
+    if (await writer.writeMembership(ended, current.position)) return
   }
 }
 

@@ -48,7 +48,10 @@ export interface MembershipFact {
   readonly membership: Membership
   readonly event: EventNumber | undefined
   readonly sender: string
-  /** A JSON array: what a user who is not in the room is told of it with an invite or a knock. */
+  /**
+   * A JSON array: what a user who is not in the room is told of it with an invite or a knock, or, where we do not hold the
+   * room, with the end of one.
+   */
   readonly strippedState: string | undefined
   /** Of an invite to, or a knock on, a room that we do not hold. */
   readonly unheldEventId?: string

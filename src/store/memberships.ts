@@ -100,6 +100,23 @@ export async function strippedStates(
   return new Map(rows.flatMap((row) => (row.stripped_state === null ? [] : [[row.room, row.stripped_state]])))
 }
 
+/** How invites to rooms that we do not hold, or knocks on them, ended: JSON arrays of events. Not of those made anew since. */
+export async function unheldEndings(
+  db: Kysely<LogTables>,
+  user: string,
+  rooms: readonly RoomNumber[],
+): Promise<Map<RoomNumber, string>> {
+  if (rooms.length === 0) return new Map()
+  const rows = await db
+    .selectFrom('membership')
+    .select(['room', 'stripped_state'])
+    .where('user_id', '=', user)
+    .where('room', 'in', rooms)
+    .where('membership', 'in', ['leave', 'ban'])
+    .execute()
+  return new Map(rows.flatMap((row) => (row.stripped_state === null ? [] : [[row.room, row.stripped_state]])))
+}
+
 /** Some users of a server who are joined to a room. */
 export async function joinedOfServer(
   db: Kysely<LogTables>,

@@ -8,7 +8,7 @@ import { pushRulesContent } from '../protocol/push-rules.js'
 import type { KeyCounts } from '../store/device-keys.js'
 import type { AccountDataFact, ReceiptFact } from '../store/facts.js'
 import type { RoomName } from '../store/room-names.js'
-import { strippedStates } from '../store/memberships.js'
+import { strippedStates, unheldEndings } from '../store/memberships.js'
 import { accountDataIn, newestEvents, receiptsIn, statesAt, type RoomWindow } from '../store/room-windows.js'
 import { waitingMessages, type WaitingMessage } from '../store/to-device-inbox.js'
 import { readDeviceLists } from './device-lists.js'
@@ -17,7 +17,7 @@ import type { JoinedRooms } from './joined-rooms.js'
 import type { Plan, RoomTask } from './plan.js'
 import type { News } from './presence-news.js'
 import { eventsText, type KnownRoom, type Reading } from './reading.js'
-import { inputFromFacts, readRoom, type RoomInput, type RoomSection } from './room-section.js'
+import { inputFromFacts, readRoom, type RoomInput } from './room-section.js'
 import type { MemberChange } from './room-state.js'
 import type { RoomSummaries, ShownSummary } from './room-summaries.js'
 import { timelineLimit } from './timeline.js'
@@ -129,9 +129,9 @@ async function roomSections(
   const memberChanges: MemberChange[] = []
   const read = await inTurns(wanted, async ({ task, name }) => {
     const input = inputs.get(task.room)
-    return name.rules === undefined || input === undefined
-      ? endingWithoutRoom(task)
-      : readRoom(reading, deps.summaries, name as KnownRoom, input)
+    if (input === undefined || (name.rules === undefined && task.section === 'join')) return undefined
+    // Of a room that we do not hold there is only the end of an invite or a knock, which is written without its rules.
+    return readRoom(reading, deps.summaries, name as KnownRoom, input)
   })
   for (const [i, section] of read.entries()) {
     if (section === undefined) continue
@@ -141,10 +141,6 @@ async function roomSections(
   }
   return { sections, memberChanges }
 }
-
-/** An invite to a room that we do not hold ended. */
-const endingWithoutRoom = ({ section }: RoomTask): RoomSection | undefined =>
-  section === 'leave' ? { text: '{}', memberChanges: [] } : undefined
 
 async function inTurns<T, R>(items: readonly T[], task: (item: T) => Promise<R>): Promise<R[]> {
   const results: R[] = new Array<R>(items.length)
@@ -180,6 +176,9 @@ async function inputsOf(
     reading.view,
     tasks.filter(({ section }) => section === 'join').map(({ room }) => room),
   )
+  const unheld = tasks.filter(({ section, ending }) => section === 'leave' && ending === undefined)
+  const unheldRooms = unheld.map(({ room }) => room)
+  const endings = await unheldEndings(reading.stores.db, reading.requester.userId, unheldRooms)
   const ofRoom = groupBy(accountData, (fact) => fact.room)
   const ownReceipts = plan.userFacts.filter((fact): fact is ReceiptFact => fact.kind === 'receipt')
   return new Map(
@@ -196,6 +195,7 @@ async function inputsOf(
           states: found.states ?? (after === undefined ? undefined : { before: after, after }),
           receipts: [...found.receipts, ...ownReceipts.filter((fact) => fact.room === room && facts !== undefined)],
           accountData: ofRoom.get(room) ?? [],
+          unheldEnding: endings.get(room),
           typing: task.section === 'join' && typing.has(room) ? deps.typing.users(room) : undefined,
         },
       ]

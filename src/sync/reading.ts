@@ -69,6 +69,10 @@ export async function stateTexts(
   )
 }
 
+/** Of a text that was stored as clients get it. */
+export const unheldTexts = ({ filter }: Reading, text = '[]'): string[] =>
+  (JSON.parse(text) as readonly JsonObject[]).map((event) => selected(JSON.stringify(event), filter.eventFields))
+
 /** The slow path of the few clients that want parts of events. */
 const selected = (text: string, fields: EventFields | undefined): string =>
   fields === undefined ? text : JSON.stringify(selectFields(JSON.parse(text) as JsonObject, fields))

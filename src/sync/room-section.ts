@@ -7,7 +7,7 @@ import type { StoredEvent } from '../store/stored-event.js'
 import { withoutMisleading } from './effective.js'
 import { accountDataTexts, receiptsText, typingText } from './ephemeral.js'
 import type { RoomTask } from './plan.js'
-import { eventsText, stateTexts, timelineTexts, type KnownRoom, type Reading } from './reading.js'
+import { eventsText, stateTexts, timelineTexts, unheldTexts, type KnownRoom, type Reading } from './reading.js'
 import {
   nothingShown,
   readState,
@@ -34,6 +34,8 @@ export interface RoomInput {
   readonly typing: readonly string[] | undefined
   /** Given for rooms the client has not seen. */
   readonly summary: ShownSummary | undefined
+  /** Of a room that was left by no event that we hold: what its user is told of it, a JSON array of events. */
+  readonly unheldEnding: string | undefined
 }
 
 export interface RoomSection {
@@ -124,7 +126,7 @@ async function readLeft(reading: Reading, name: KnownRoom, input: RoomInput): Pr
     ? stateOfEnding(reading, timeline)
     : await readState(reading, name, spanOf(reading, input), timeline, [])
   const accountData = accountDataTexts(reading.filter.room.accountData, name.roomId, input.accountData)
-  const parts = await sharedParts(reading, name, timeline, state)
+  const parts = await sharedParts(reading, name, timeline, state, unheldTexts(reading, input.unheldEnding))
   return { text: `{${parts.join(',')},"account_data":${eventsText(accountData)}}`, memberChanges: [] }
 }
 
@@ -137,15 +139,17 @@ async function sharedParts(
   name: KnownRoom,
   timeline: Timeline,
   state: readonly VisibleEvent[],
+  ending: readonly string[] = [],
 ): Promise<string[]> {
-  const events = (await timelineTexts(reading, name, timeline.events)).join(',')
+  const isAfter = reading.stateAfter.length > 0
+  const events = [...(await timelineTexts(reading, name, timeline.events)), ...ending].join(',')
   const first = timeline.events[0]
   const place = first === undefined ? afterPosition(reading.now) : beforeEvent(first)
   const prevBatch = JSON.stringify(formatRoomToken(place))
-  const stateText = eventsText(await stateTexts(reading, name, state))
+  const stateText = eventsText([...(await stateTexts(reading, name, state)), ...(isAfter ? ending : [])])
   return [
     `"timeline":{"events":[${events}],"limited":${timeline.limited},"prev_batch":${prevBatch}}`,
-    ...(reading.stateAfter.length === 0 ? ['state'] : reading.stateAfter).map((key) => `"${key}":${stateText}`),
+    ...(isAfter ? reading.stateAfter : ['state']).map((key) => `"${key}":${stateText}`),
   ]
 }
 

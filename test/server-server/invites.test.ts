@@ -389,7 +389,7 @@ describe('a user who comes into the room meanwhile', () => {
 
   it('stays in it when they have declined the invite', async () => {
     const { room } = await invited()
-    await leaveUnheld({ db, rooms }, (await stores.names.find(room.roomId))!, mina)
+    await leaveUnheld({ db, rooms }, (await stores.names.find(room.roomId))!, mina, {})
     expect(await kept(room.roomId)).toMatchObject({ membership: 'join' })
   })
 

@@ -60,6 +60,27 @@ describe('an invite to a user of another server', () => {
     expect((await bob.sync()).rooms?.invite?.[roomId]).toBeUndefined()
   })
 
+  it.each([
+    ['kick', 'leave'],
+    ['ban', 'ban'],
+  ])('ends for its user with an event of who made the %s, the same in each sync', async (action, membership) => {
+    const roomId = await invited()
+    const since = await bob.syncToken()
+    await act(alice, roomId, action, { user_id: bob.userId, reason: 'by mistake' })
+    const { timeline, state } = await inSync(bob, 'leave', roomId, since)
+    const { events } = timeline
+    expect(events).toEqual([
+      {
+        ...{ type: 'm.room.member', state_key: bob.userId, sender: alice.userId },
+        ...{ content: { membership, reason: 'by mistake' } },
+        ...{ event_id: expect.stringMatching(/^\$/), origin_server_ts: expect.any(Number) },
+      },
+    ])
+    expect(state.events).toEqual([])
+    const again = (await bob.sync({ since, use_state_after: true })).rooms.leave[roomId]
+    expect(again).toMatchObject({ timeline: { events }, state_after: { events } })
+  })
+
   it('can be made again, and taken', async () => {
     const roomId = await invited()
     const since = await bob.syncToken()
@@ -93,6 +114,31 @@ describe('an invite to a user of another server', () => {
     expect((await bob.sync()).rooms.invite?.[roomId]).toBeDefined()
     await act(alice, roomId, 'kick', { user_id: bob.userId })
     await eventually('it is taken back', async () => !(await bob.sync()).rooms?.invite?.[roomId])
+  })
+})
+
+describe('a user who takes back what they asked for, or does not want what they were offered', () => {
+  it.each([
+    ['an invite', invited],
+    ['a knock', knocked],
+  ])('is told by an event that %s is gone, as who made it says why', async (_what, begin) => {
+    const roomId = await begin()
+    const since = await bob.syncToken()
+    await act(bob, roomId, 'leave', { reason: 'no time' })
+    const event = { type: 'm.room.member', state_key: bob.userId, sender: bob.userId }
+    const told = { events: [{ ...event, content: { membership: 'leave', reason: 'no time' } }] }
+    expect((await bob.sync({ since })).rooms.leave[roomId]).toMatchObject({ timeline: told, state: { events: [] } })
+    const after = (await bob.sync({ since, use_state_after: true })).rooms.leave[roomId]
+    expect(after).toMatchObject({ timeline: told, state_after: told })
+  })
+
+  it('is told so without a reason that is longer than any', async () => {
+    const roomId = await invited()
+    const since = await bob.syncToken()
+    await act(bob, roomId, 'leave', { reason: 'no time, '.repeat(1_000) })
+    const { timeline } = (await bob.sync({ since })).rooms.leave[roomId]
+    expect(timeline.events).toMatchObject([{ state_key: bob.userId, content: { membership: 'leave' } }])
+    expect(JSON.stringify(timeline)).not.toContain('no time')
   })
 })
 

@@ -182,7 +182,7 @@ export class RemoteMemberships {
       await keepUntoldLeave(db, untold, now())
       await settledWithin(PATIENCE_OF_LEAVE, this.tell(untold))
     }
-    await leaveUnheld(this.deps.inbound, name, userId)
+    await leaveUnheld(this.deps.inbound, name, userId, more)
   }
 
   /** Begins to tell what is still to be told: a server was away, or the process that was to tell it died. */
@@ -226,11 +226,11 @@ export class RemoteMemberships {
   }
 
   /** The process may have died before it wrote that the user has left. */
-  private async leaveLeftOver({ roomId, room, userId, position }: UntoldLeave): Promise<void> {
+  private async leaveLeftOver({ roomId, room, userId, position, content }: UntoldLeave): Promise<void> {
     const { inbound } = this.deps
     const name = await inbound.stores.names.find(roomId)
     const current = await membershipIn(inbound.db, room, userId)
-    if (name !== undefined && current?.position === position) await leaveUnheld(inbound, name, userId)
+    if (name !== undefined && current?.position === position) await leaveUnheld(inbound, name, userId, content)
   }
 
   /** Resolves when no leave is on its way that nobody waits for. */

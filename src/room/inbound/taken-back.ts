@@ -10,6 +10,7 @@ import { isObject, own, ownString, type Json, type JsonObject } from '../../prot
 import { MAX_AUTH_EVENTS } from '../../protocol/pdu.js'
 import { membershipIn } from '../../store/memberships.js'
 import { serversTold } from '../invite-state.js'
+import { unheldEnding, type UnheldEnding } from '../unheld-ending.js'
 import type { InboundDeps } from './inbound-deps.js'
 
 type Deps = Pick<InboundDeps, 'db' | 'stores' | 'rooms' | 'serverName'>
@@ -25,29 +26,33 @@ export async function isTakenBack(deps: Deps, origin: string, pdu: JsonObject): 
   if (current.membership !== 'invite' && current.membership !== 'knock') return false
   if (!serversTold(current).includes(origin)) return false
   if (current.unheldEventId !== undefined && !ending.authEvents.includes(current.unheldEventId)) return false
-  const { membership, sender } = ending
-  const ended = { room: current.room, user: ending.user, membership, sender, strippedState: undefined }
-  const isWritten = await deps.rooms.deps.writer.writeMembership(ended, current.position)
-  return isWritten || isTakenBack(deps, origin, pdu)
+  const { roomId, user, sender, content } = ending
+  const { now, writer } = deps.rooms.deps
+  const strippedState = unheldEnding({ roomId, user, sender, content, originServerTs: now() })
+  const ended = { room: current.room, user, membership: content.membership, sender, strippedState }
+  return (await writer.writeMembership(ended, current.position)) || isTakenBack(deps, origin, pdu)
 }
 
 interface Ending {
   readonly roomId: string
   readonly user: string
   readonly sender: string
-  readonly membership: 'leave' | 'ban'
+  readonly content: UnheldEnding['content']
   readonly authEvents: readonly string[]
 }
 
 function endingIn(pdu: JsonObject): Ending | undefined {
   const content = own(pdu, 'content')
-  const membership = isObject(content) ? ownString(content, 'membership') : undefined
+  if (!isObject(content)) return undefined
+  const membership = ownString(content, 'membership')
   const roomId = ownString(pdu, 'room_id')
   const user = ownString(pdu, 'state_key')
   const sender = ownString(pdu, 'sender')
   if (ownString(pdu, 'type') !== 'm.room.member' || (membership !== 'leave' && membership !== 'ban')) return undefined
   if (roomId === undefined || user === undefined || sender === undefined) return undefined
-  return { roomId, user, sender, membership, authEvents: authEventsOf(pdu) }
+  const reason = ownString(content, 'reason')
+  const said = { membership, ...(reason !== undefined && { reason }) } as const
+  return { roomId, user, sender, content: said, authEvents: authEventsOf(pdu) }
 }
 
 /** Whatever the room version: ids, or ids with hashes. */
