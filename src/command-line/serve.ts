@@ -55,9 +55,13 @@ class StopSignals {
   }
 }
 
-/** For people on a terminal a few lines that can be acted on; for machines one line of the log with the same. */
+/** For people on a terminal a few lines that can be acted on; for machines the same in the log. */
 function announce({ addresses, baseUrl, place, setupLink }: Homeserver, config: Config, log: Logger): void {
   if (config.log.format === 'json') {
+    // Whoever turned the level up to warn needs it, too.
+    if (setupLink !== undefined) {
+      log.warn({ setup_link: setupLink }, 'nobody administers this server yet; the link makes the first account')
+    }
     log.info(
       {
         addresses,
@@ -65,7 +69,6 @@ function announce({ addresses, baseUrl, place, setupLink }: Homeserver, config: 
         server_name: config.serverName,
         other_servers: onTheFederation(config),
         data: place,
-        setup_link: setupLink,
       },
       'serving',
     )

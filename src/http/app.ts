@@ -29,8 +29,9 @@ export function createApp<S>(options: AppOptions<S>): Express {
   app.disable('etag')
   app.disable('query parser')
 
+  const router = new Router(options.endpoints)
   const deps = {
-    router: new Router(options.endpoints),
+    router,
     services: options.services,
     authenticate: options.authenticate,
     authenticateServer: options.authenticateServer,
@@ -41,6 +42,6 @@ export function createApp<S>(options: AppOptions<S>): Express {
   app.use((request, response, next) => {
     dispatch(deps, request, response).catch(next)
   })
-  app.use(errorHandler(options.logger))
+  app.use(errorHandler(router, options.logger))
   return app
 }

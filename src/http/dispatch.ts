@@ -139,7 +139,7 @@ function parsed(declaration: BodyDeclaration, bytes: Buffer): JsonBody {
   throw notJson('The body is empty')
 }
 
-function splitUrl(url: string): { path: string; search: string } {
+export function splitUrl(url: string): { path: string; search: string } {
   const mark = url.indexOf('?')
   return mark === -1 ? { path: url, search: '' } : { path: url.slice(0, mark), search: url.slice(mark + 1) }
 }

@@ -27,13 +27,22 @@ export class Router<S> {
 
   /** Throws 404 or 405 M_UNRECOGNIZED, or M_INVALID_PARAM when an escape in the path is not UTF-8. */
   find(method: string, path: string): Route<S> {
-    const found = this.#trie.find((method === 'HEAD' ? 'GET' : method) as HTTPMethod, path)
+    const found = this.#lookUp(method, path)
     if (found === null) throw this.#refusal(path)
 
     const endpoint = found.store as Endpoint<S>
     const params: Record<string, string> = {}
     for (const name of endpoint.parameterNames) params[name] = found.params[name] ?? ''
     return { endpoint, params }
+  }
+
+  /** The `operationId` of who is asked; undefined where there is nobody. */
+  operationOf(method: string, path: string): string | undefined {
+    return (this.#lookUp(method, path)?.store as Endpoint<S> | undefined)?.operationId
+  }
+
+  #lookUp(method: string, path: string) {
+    return this.#trie.find((method === 'HEAD' ? 'GET' : method) as HTTPMethod, path)
   }
 
   #refusal(path: string): Error {

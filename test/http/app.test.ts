@@ -102,6 +102,8 @@ let server: RunningServer
 let client: TestClient
 const stop = new AbortController()
 const waits = { started: () => undefined as void, aborted: () => undefined as void }
+const log: { level: number; [field: string]: unknown }[] = []
+const logger = pino({ level: 'info' }, { write: (line: string) => void log.push(JSON.parse(line)) })
 
 beforeAll(async () => {
   const app = createApp({
@@ -115,7 +117,7 @@ beforeAll(async () => {
     rateLimits: true,
     trustedProxies: ['127.0.0.0/8'],
     shuttingDown: stop.signal,
-    logger: pino({ level: 'silent' }),
+    logger,
   })
   server = await listen(app, { host: '127.0.0.1', port: 0, logger: pino({ level: 'silent' }) })
   client = new TestClient(`http://127.0.0.1:${server.port}`)
@@ -324,6 +326,20 @@ describe('errors', () => {
       status: 500,
       body: { errcode: 'M_UNKNOWN', error: 'Internal server error' },
     })
+  })
+
+  it('are logged with the operation, and with what was in the path at debug only', async () => {
+    const logged = async (level: string) => {
+      log.length = 0
+      logger.level = level
+      await client.get('/_matrix/client/v3/fail/otherwise?access_token=secret')
+      return log
+    }
+    const [line] = await logged('info')
+    expect(line).toMatchObject({ level: 50, operation: 'fail', msg: 'a request failed' })
+    expect(JSON.stringify({ ...line, err: undefined })).not.toContain('otherwise')
+    const path = '/_matrix/client/v3/fail/otherwise'
+    expect(await logged('debug')).toMatchObject([{ operation: 'fail', method: 'GET', path }])
   })
 
   it('of a database that is away are 503 with Retry-After', async () => {

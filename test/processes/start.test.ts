@@ -5,7 +5,7 @@ import { TestClient } from '../support/http.js'
 import { type HearthProcess, type Installation, installation, isAlive } from '../support/server-process.js'
 
 const setupLink = (server: HearthProcess): string | undefined =>
-  server.log.find(({ msg }) => msg === 'serving')?.['setup_link'] as string | undefined
+  server.log.find((line) => 'setup_link' in line)?.['setup_link'] as string | undefined
 
 const logIn = async (baseUrl: string, user: string, password: string): Promise<number> => {
   const identifier = { type: 'm.id.user', user }
