@@ -11,6 +11,7 @@ import { Addresses } from '../../src/federation/addresses.js'
 import type { SrvRecord } from '../../src/federation/discovery.js'
 import { OutboundHttp } from '../../src/federation/outbound-http.js'
 import { TestAuthority } from '../support/certificates.js'
+import { unavailable } from '../../src/protocol/matrix-error.js'
 import { HttpsServer, json, type Script } from '../support/https-server.js'
 import { keyAnswer, newKey } from '../support/key-servers.js'
 
@@ -349,6 +350,11 @@ describe('what answers', () => {
     ['with a page', (_asked, response) => void response.end('<html>'), 'Something else than the Hearth'],
     ['not found', (_asked, response) => json(response, {}, 404), 'must pass everything below /_matrix'],
     ['as a proxy with nothing behind it', (_asked, response) => json(response, {}, 502), 'does not reach Hearth'],
+    [
+      'without its database',
+      (_asked, response) => json(response, unavailable().json(), 503),
+      'Postgres of DATABASE_URL',
+    ],
   ])('%s is wrong', async (_how, script, advice) => {
     expect(await answeredBy(script, 'Keys')).toMatchObject({
       isReachable: false,
@@ -417,8 +423,10 @@ describe('what clients find', () => {
 })
 
 describe('this machine', () => {
-  const heard = async (answer: unknown) => {
-    const here = createHttpServer((_request, response) => void response.end(JSON.stringify(answer)))
+  const heard = async (answer: unknown, status = 200) => {
+    const here = createHttpServer((_request, response) => {
+      response.writeHead(status).end(JSON.stringify(answer))
+    })
     await once(here.listen(0, '127.0.0.1'), 'listening')
     const { port } = here.address() as AddressInfo
     const look = () =>
@@ -435,6 +443,14 @@ describe('this machine', () => {
     const { running, ended } = await heard({ server_name: name })
     expect(running).toMatchObject({ verdict: 'good', text: expect.stringContaining('the server runs here') })
     expect(ended).toMatchObject({ verdict: 'doubt', text: expect.stringContaining('does not run here') })
+  })
+
+  it('may run the server without its database', async () => {
+    expect((await heard(unavailable().json(), 503)).running).toMatchObject({
+      verdict: 'doubt',
+      text: expect.stringContaining('cannot reach its database'),
+      advice: expect.stringContaining('DATABASE_URL'),
+    })
   })
 
   it('may run something else', async () => {

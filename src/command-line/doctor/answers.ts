@@ -62,7 +62,22 @@ const KEYS = 'Keys'
 const PASS_ON =
   'A reverse proxy must pass everything below /_matrix on to LISTEN, with the path and the Host as they came.'
 
+export const WITHOUT_DATABASE =
+  'Is the Postgres of DATABASE_URL running, or, where that is empty, the disk of DATA_DIR full? The log says what is wrong. Hearth goes on by itself when its database is back.'
+
+/** As Hearth answers while its database is away; a reverse proxy without a server behind it has no `errcode` to say. */
+export function isWithoutDatabase({ status, text }: Pick<Answered, 'status' | 'text'>): boolean {
+  const answer = jsonOf(text)
+  return status === 503 && isObject(answer) && ownString(answer, 'errcode') !== undefined
+}
+
 function keysFinding({ url, status, text }: Answered, { serverName, signingKey, now }: AnswersDeps): Finding {
+  if (isWithoutDatabase({ status, text }))
+    return wrong(
+      KEYS,
+      `${url} answers ${status}: a homeserver is there and cannot reach its database`,
+      WITHOUT_DATABASE,
+    )
   if (status >= 500)
     return wrong(
       KEYS,

@@ -1,6 +1,6 @@
 import type { Config } from '../../config.js'
 import { isObject, own } from '../../protocol/json.js'
-import { jsonOf } from './answers.js'
+import { isWithoutDatabase, jsonOf, WITHOUT_DATABASE } from './answers.js'
 import { doubt, type Finding, good, skipped } from './finding.js'
 
 const TIMEOUT = 3_000
@@ -10,15 +10,18 @@ const ABOUT = 'This machine'
 export async function hereFinding({ serverName, http }: Pick<Config, 'serverName' | 'http'>): Promise<Finding> {
   if (http.listen.port === 0) return skipped(ABOUT, 'LISTEN has port 0, so whether the server runs here is not known')
   const address = `http://${reachable(http.listen.host)}:${http.listen.port}`
-  const text = await textAt(`${address}/_matrix/key/v2/server`)
-  if (text === undefined) {
+  const answered = await answerAt(`${address}/_matrix/key/v2/server`)
+  if (answered === undefined) {
     return doubt(
       ABOUT,
       `the server does not run here: nothing answers at ${address}`,
       'Start it (`npm start`) and ask again, unless it runs on another machine.',
     )
   }
-  const answer = jsonOf(text)
+  if (isWithoutDatabase(answered)) {
+    return doubt(ABOUT, `a homeserver runs here, at ${address}, and cannot reach its database`, WITHOUT_DATABASE)
+  }
+  const answer = jsonOf(answered.text)
   const isOurs = isObject(answer) && own(answer, 'server_name') === serverName
   if (isOurs) return good(ABOUT, `the server runs here, at ${address}`)
   return doubt(
@@ -35,10 +38,10 @@ const everywhere = new Map([
 const reachable = (host: string): string => everywhere.get(host) ?? (host.includes(':') ? `[${host}]` : host)
 
 /** Undefined where nothing answers. */
-async function textAt(url: string): Promise<string | undefined> {
+async function answerAt(url: string): Promise<{ status: number; text: string } | undefined> {
   try {
     const answer = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT), redirect: 'manual' })
-    return await answer.text()
+    return { status: answer.status, text: await answer.text() }
   } catch {
     return undefined
   }
