@@ -394,7 +394,7 @@ function parseDatabaseUrl(text: string): string {
   if (url === undefined || !['postgres:', 'postgresql:'].includes(url.protocol)) {
     throw new Error(
       'is not a URL as postgres://user:password@host:5432/database, or, for a socket in a folder, ' +
-        'postgres:///database?host=/run/postgresql',
+        'postgres://user@localhost/database?host=/run/postgresql',
     )
   }
   if (url.pathname.length < 2)

@@ -1,4 +1,5 @@
 import { Kysely, PostgresDialect } from 'kysely'
+import { userInfo } from 'node:os'
 import type { Writable } from 'node:stream'
 import pg from 'pg'
 import type { Logger } from '../logger.js'
@@ -44,6 +45,18 @@ export function openDatabase(address: DatabaseAddress, options: { max: number; l
  */
 export const ownConnection = (address: DatabaseAddress): pg.Client =>
   new NamingClient({ ...connectionConfig(address), pipeline: true })
+
+// Of a URL without one, as psql has it. The driver itself goes by USER, which services and containers are not given.
+pg.defaults.user ||= systemUser()
+
+/** Undefined for a user id that has no name, as a container may run with. */
+function systemUser(): string | undefined {
+  try {
+    return userInfo().username
+  } catch {
+    return undefined
+  }
+}
 
 /** With our type parsers. Five seconds without an answer are a database that is away. */
 export function connectionConfig(address: DatabaseAddress): pg.ClientConfig {

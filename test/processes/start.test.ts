@@ -1,8 +1,12 @@
 import { existsSync } from 'node:fs'
+import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from '@jest/globals'
 import { TestClient } from '../support/http.js'
+import { testDatabase } from '../support/postgres.js'
 import { type HearthProcess, type Installation, installation, isAlive } from '../support/server-process.js'
+
+const database = await testDatabase()
 
 const setupLink = (server: HearthProcess): string | undefined =>
   server.log.find((line) => 'setup_link' in line)?.['setup_link'] as string | undefined
@@ -146,6 +150,14 @@ describe('commands', () => {
       reachable: false,
       findings: [{ about: 'This machine' }, { about: 'SERVER_NAME', verdict: 'wrong', advice: expect.any(String) }],
     })
+  })
+
+  it('come to a database as the user of this process where no other is named, also without USER', async () => {
+    const { socketFolder, database: name } = database.address
+    const environment = { DATABASE_URL: `postgres:///${name}?host=${encodeURIComponent(socketFolder)}` }
+    expect((await hearth.run(['token', 'add'], { environment })).stderr).toContain(
+      `role "${userInfo().username}" does not exist`,
+    )
   })
 
   it('that are given nonsense say so and end with 1', async () => {
