@@ -7,6 +7,7 @@ import { readLevel } from '../protocol/authorization/power-levels.js'
 import { isObject, own, type Json, type JsonObject } from '../protocol/json.js'
 import type { RoomEvent } from '../protocol/room-event.js'
 import type { RoomVersionRules } from '../protocol/room-versions.js'
+import { isPossible } from './possible-json.js'
 
 export interface LevelsBefore {
   readonly rules: RoomVersionRules
@@ -26,7 +27,7 @@ export function upgradedLevels(
   to: RoomVersionRules,
   { maker, creators, banned }: { maker: string; creators: ReadonlySet<string>; banned: readonly string[] },
 ): UpgradedLevels {
-  const content = readable(before.rules, before.event.content)
+  const content = readable(before.rules, to, before.event.content)
   const users = usersAfter(before, to, content, creators)
   const events = eventsAfter(before.rules, to, levelsIn(content, 'events'))
   const last: JsonObject = { ...content, users, events }
@@ -65,12 +66,13 @@ const eventsAfter = (from: RoomVersionRules, to: RoomVersionRules, events: Level
 const named = ['ban', 'kick', 'invite', 'redact', 'events_default', 'state_default', 'users_default']
 const maps = ['users', 'events', 'notifications']
 
-/** Other keys than those of the specification stay as they are. */
-function readable(rules: RoomVersionRules, content: JsonObject): JsonObject {
+/** Other keys than those of the specification stay as they are, where the new version can hold them. */
+function readable(rules: RoomVersionRules, to: RoomVersionRules, content: JsonObject): JsonObject {
   const entries = Object.entries(content).flatMap(([key, value]): [string, Json][] => {
     if (value === undefined) return []
     if (maps.includes(key)) return isObject(value) ? [[key, readableMap(rules, value)]] : []
-    return named.includes(key) ? readableLevel(rules, key, value) : [[key, value]]
+    if (named.includes(key)) return readableLevel(rules, key, value)
+    return isPossible(to, value) ? [[key, value]] : []
   })
   return Object.fromEntries(entries)
 }

@@ -2,8 +2,7 @@
  * What goes from a room into the one that replaces it: the state the specification recommends, `m.room.policy` by which
  * its events are vouched for, the children of a space, and bans. Members do not: nobody can join for others.
  */
-import { canonicalJson } from '../protocol/canonical-json.js'
-import { own, ownString, type JsonObject } from '../protocol/json.js'
+import { own, ownString, type Json, type JsonObject } from '../protocol/json.js'
 import type { StateReference } from '../protocol/numbers.js'
 import type { RoomVersionRules } from '../protocol/room-versions.js'
 import { membersOf } from '../store/memberships.js'
@@ -12,6 +11,7 @@ import type { StoredEvent } from '../store/stored-event.js'
 import type { RoomRequest } from './create-room.js'
 import type { Draft } from './draft.js'
 import type { KnownRoom } from './known-room.js'
+import { isPossible } from './possible-json.js'
 import { canonicalAlias } from './quiet-room.js'
 import type { Rooms } from './rooms.js'
 import { upgradedLevels, type UpgradedLevels } from './upgraded-levels.js'
@@ -58,7 +58,8 @@ export async function readUpgrade(rooms: Rooms, upgrade: Upgrade): Promise<Upgra
     sender: maker,
     content,
   })
-  const children = ownString(create.event.content, 'type') === 'm.space' ? await childrenOf(rooms, old, head.state) : []
+  const children =
+    ownString(create.event.content, 'type') === 'm.space' ? await childrenOf(rooms, upgrade, head.state) : []
   return {
     request: {
       room_version: to.version,
@@ -103,11 +104,12 @@ function levelsOf(
  */
 function createContent({ old, to, additionalCreators }: Upgrade, create: StoredEvent, last?: StoredEvent): JsonObject {
   const { content } = create.event
-  const type = own(content, 'type')
-  const federate = own(content, 'm.federate')
+  const kept = ['type', 'm.federate'].flatMap((key): [string, Json][] => {
+    const value = own(content, key)
+    return value !== undefined && isPossible(to, value) ? [[key, value]] : []
+  })
   return {
-    ...(type !== undefined && { type }),
-    ...(federate !== undefined && { 'm.federate': federate }),
+    ...Object.fromEntries(kept),
     ...(to.additionalCreators && additionalCreators.length > 0 && { additional_creators: [...additionalCreators] }),
     // "The event ID of the last known event in the old room, if known." The tombstone, which names this room, is later.
     predecessor: { room_id: old.roomId, ...(last !== undefined && { event_id: last.event.eventId }) },
@@ -136,16 +138,6 @@ function joinRules(to: RoomVersionRules, content: JsonObject): JsonObject {
   return content
 }
 
-/** Old versions take numbers that newer ones refuse. */
-function isPossible(to: RoomVersionRules, content: JsonObject): boolean {
-  try {
-    canonicalJson(content, to.strictCanonicalJson ? 'safe-integers' : 'any')
-    return true
-  } catch {
-    return false
-  }
-}
-
 async function bansOf(rooms: Rooms, { room }: KnownRoom): Promise<StoredEvent[]> {
   const { db, events } = rooms.deps.stores
   const banned = (await membersOf(db, room, 'ban')).flatMap(({ event }) => event ?? [])
@@ -158,7 +150,10 @@ const banContent = (content: JsonObject): JsonObject => {
 }
 
 /** A child without `via` is one that was taken out. */
-async function childrenOf(rooms: Rooms, { room }: KnownRoom, state: StateReference): Promise<StoredEvent[]> {
-  const events = await stateEvents(rooms.deps.stores, room, state, 'without members')
-  return events.filter(({ event }) => event.type === 'm.space.child' && Array.isArray(own(event.content, 'via')))
+async function childrenOf(rooms: Rooms, { old, to }: Upgrade, state: StateReference): Promise<StoredEvent[]> {
+  const events = await stateEvents(rooms.deps.stores, old.room, state, 'without members')
+  return events.filter(
+    ({ event: { type, content } }) =>
+      type === 'm.space.child' && Array.isArray(own(content, 'via')) && isPossible(to, content),
+  )
 }

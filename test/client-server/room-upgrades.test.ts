@@ -124,6 +124,23 @@ describe('the replacement', () => {
     expect(await hasState(made, 'm.space.child', '!removed:hearth.test')).toBe(false)
   })
 
+  it('leaves out what its version cannot hold', async () => {
+    const old = await alice.createRoom({ room_version: '5', creation_content: { type: 'm.space', 'm.federate': 0.5 } })
+    await setState(old, 'm.room.topic', { topic: 'topic', x: 1.5 })
+    await setState(old, 'm.space.child', { via: ['hearth.test'], x: 1.5 }, '!half:hearth.test')
+    await setState(old, 'm.space.child', { via: ['hearth.test'], x: 1 }, '!child:hearth.test')
+    const levels = await state(old, 'm.room.power_levels')
+    await setState(old, 'm.room.power_levels', { ...levels, 'org.example.half': 1.5, 'org.example.one': 1 })
+    const made = await upgrade(alice, old, { new_version: '11' })
+    expect(await state(made, 'm.room.create')).not.toHaveProperty('m.federate')
+    expect(await hasState(made, 'm.room.topic')).toBe(false)
+    expect(await hasState(made, 'm.space.child', '!half:hearth.test')).toBe(false)
+    expect(await state(made, 'm.space.child', '!child:hearth.test')).toEqual({ via: ['hearth.test'], x: 1 })
+    expect(await state(made, 'm.room.power_levels')).toEqual({ ...levels, 'org.example.one': 1 })
+    const odd = await alice.createRoom({ room_version: '5', creation_content: { type: 1.5 } })
+    expect(await state(await upgrade(alice, odd, { new_version: '11' }), 'm.room.create')).not.toHaveProperty('type')
+  })
+
   it.each([
     ['knock_restricted', '9', 'restricted'],
     ['knock_restricted', '7', 'invite'],
