@@ -12,6 +12,7 @@ import { own, ownString, type JsonObject } from '../protocol/json.js'
 import { badJson, forbidden, notFound, tooLarge } from '../protocol/matrix-error.js'
 import type { DeviceNumber, EventNumber, RoomNumber, StateKeyNumber, StateReference } from '../protocol/numbers.js'
 import { checkSize, MAX_DEPTH, MAX_PREV_EVENTS, referencesOf, roomEventOf } from '../protocol/pdu.js'
+import { targetOf } from '../protocol/redaction.js'
 import type { RoomEvent } from '../protocol/room-event.js'
 import type { RoomVersionRules } from '../protocol/room-versions.js'
 import { asLargeAsSigned, hashEvent, signedBy, type HashedEvent } from '../protocol/signing.js'
@@ -91,8 +92,8 @@ export function buildEvent(context: BuildContext, before: BuildingHead, draft: D
     .map(([type, key]) => knownMember(before, type, lookUp(type, key)))
     .filter((event) => event !== undefined)
   const replaced = draft.stateKey === undefined ? undefined : lookUp(draft.type, draft.stateKey)
-  const redacted =
-    draft.redacts === undefined ? undefined : redactionTarget(context, before, draft, context.event(draft.redacts))
+  const redacts = redactsOf(rules, draft)
+  const redacted = redacts === undefined ? undefined : redactionTarget(context, before, draft, context.event(redacts))
 
   const isRedactedCurrent =
     redacted?.event.stateKey !== undefined &&
@@ -112,7 +113,7 @@ export function buildEvent(context: BuildContext, before: BuildingHead, draft: D
     depth: own(pdu, 'depth') as number,
     prevEvents: referencesOf(rules, pdu, 'prev_events'),
     authEvents: referencesOf(rules, pdu, 'auth_events'),
-    redacts: draft.redacts,
+    redacts,
     pdu,
   }
   const verdict = authorize(rules, event, (type, key) => lookUp(type, key)?.event, before.create?.event)
@@ -330,6 +331,12 @@ export function requireSize(text: string): void {
   const size = checkSize(text)
   if (!size.allowed) throw tooLarge(`The event is ${size.reason}`)
 }
+
+/** Where the content says it, others take a state event for a redaction, too. */
+export const redactsOf = ({ redactsInContent }: RoomVersionRules, { type, content, redacts }: Draft) =>
+  redactsInContent && type === 'm.room.redaction'
+    ? (redacts ?? targetOf({ redacts: ownString(content, 'redacts') }))
+    : redacts
 
 /**
  * What a redaction by a local user may name: an event of this room that is not `m.room.create`, their own or, with the

@@ -11,7 +11,15 @@ import { MAX_PREV_EVENTS, roomEventOf } from '../protocol/pdu.js'
 import { signedBy } from '../protocol/signing.js'
 import { whenLoaded } from '../store/missing.js'
 import { StateView } from '../store/state-view.js'
-import { checkLimits, deepestFirst, hashedOf, pduOf, redactionTarget, type BuildingHead } from './build-event.js'
+import {
+  checkLimits,
+  deepestFirst,
+  hashedOf,
+  pduOf,
+  redactionTarget,
+  redactsOf,
+  type BuildingHead,
+} from './build-event.js'
 import type { Draft } from './draft.js'
 import { isDropped, type Pdu } from './inbound/read-pdu.js'
 import { readSignedPdu } from './inbound/receive-pdu.js'
@@ -38,7 +46,7 @@ export async function proposeEvent(
   const { server, stores } = rooms.deps
   // What it is made of has to be known.
   if (draft.type === 'm.room.member') await rooms.requireWhole(name)
-  const { redacts } = draft
+  const redacts = redactsOf(name.rules, draft)
   const redacted = redacts === undefined ? undefined : await stores.events.byId(name.room, redacts)
   const head = await rooms.head(name)
   const view = new StateView(stores, name.room)

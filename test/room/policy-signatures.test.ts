@@ -136,6 +136,16 @@ describe('a room with a policy server', () => {
   })
 })
 
+it('refuses a redaction in a state event, too, that its sender has not the level for', async () => {
+  const levels = { events: { 'm.room.redaction': 0 }, users: { [alice]: 100 } }
+  const name = (await testRoom(engine, alice, '11', [], { levels })) as KnownRoom
+  await rooms.send(name, { type: 'm.room.policy', stateKey: '', sender: alice, content: { via: 'policy.example' } })
+  await join(engine, name, bob)
+  const { eventId: redacts } = (await say(engine, name, alice, 'important')).event
+  const redaction = rooms.send(name, { type: 'm.room.redaction', stateKey: '', sender: bob, content: { redacts } })
+  await expect(redaction).rejects.toMatchObject({ errcode: 'M_FORBIDDEN' })
+})
+
 describe.each(['1', '2', '3', '11', '12'])('a redaction in a room of version %s with a policy server', (version) => {
   const redact = (name: KnownRoom, sender: string, redacts: string) =>
     rooms.send(name, {

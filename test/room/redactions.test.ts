@@ -3,12 +3,12 @@ import type { RoomName } from '../../src/store/room-names.js'
 import type { RoomEngine } from '../../src/room/open-rooms.js'
 import type { StoredEvent } from '../../src/store/stored-event.js'
 import { testDatabase } from '../support/postgres.js'
-import { say, testRoom, testRooms, user } from '../support/rooms.js'
+import { join, say, testRoom, testRooms, user } from '../support/rooms.js'
 
 const database = await testDatabase()
 const engine = await testRooms(database)
 afterAll(() => engine.close())
-const alice = user('alice')
+const [alice, bob] = [user('alice'), user('bob')]
 
 const redact = (by: RoomEngine, room: RoomName, event: StoredEvent) => {
   const redacts = event.event.eventId
@@ -62,6 +62,26 @@ describe('a redaction', () => {
     const late = (events as unknown as { fromRow(row: object): StoredEvent }).fromRow(rows[0] as object)
     expect(late.text).not.toContain('a secret')
   })
+
+  it.each(['11', '12'])(
+    'in a state event of version %s needs the level for it, and reaches what it names',
+    async (version) => {
+      const levels = { events: { 'm.room.redaction': 0 }, users: version === '12' ? {} : { [alice]: 100 } }
+      const room = await testRoom(engine, alice, version, [], { levels })
+      await join(engine, room, bob)
+      const { event } = await say(engine, room, alice, 'important')
+      const redactIn = (sender: string, redacts: string) =>
+        engine.rooms.send(room, { type: 'm.room.redaction', stateKey: '', sender, content: { redacts } })
+      await expect(redactIn(bob, event.eventId)).rejects.toMatchObject({ errcode: 'M_FORBIDDEN' })
+      await expect(redactIn(alice, '$unknown')).rejects.toMatchObject({ errcode: 'M_NOT_FOUND' })
+      const redaction = await redactIn(alice, event.eventId)
+      expect(await engine.stores.events.byId(room.room, event.eventId)).toMatchObject({
+        redactedBy: redaction.number,
+        event: { content: {} },
+      })
+      await redactIn(bob, 'no\u0000event')
+    },
+  )
 
   it('takes a name out of the summary of the room', async () => {
     const room = await testRoom(engine, alice)
