@@ -19,7 +19,7 @@ export interface RoomTask {
   readonly upTo: Position
   /** What happened in the window, when the log has it in memory and the room is not new. */
   readonly facts: readonly Fact[] | undefined
-  /** Of a room that was left: the event that ended it, which its user is told whatever else they may read. */
+  /** Of a room that was left: the event by which its user is out of it now, which its user is told whatever else they may read. */
   readonly ending: EventNumber | undefined
   /** Of a room that was left and never joined: nothing but the ending is shown. */
   readonly onlyEnding: boolean

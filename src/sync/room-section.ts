@@ -117,22 +117,21 @@ function unreadParts(unread: UnreadCounts | undefined, byThread: boolean): strin
 const unreadText = ({ notifications, highlights }: Unread): string =>
   `{"notification_count":${notifications},"highlight_count":${highlights}}`
 
-/** Up to the end of the time the user was joined, and the event that ended it. */
+/** Up to the end of the time the user was joined, and how they are out of it now. */
 async function readLeft(reading: Reading, name: KnownRoom, input: RoomInput): Promise<RoomSection | undefined> {
   const { task } = input
-  const shown = task.onlyEnding ? { events: [], limited: false } : await timelineOf(reading, name, input)
-  const timeline = await withEnding(reading, name, task, shown)
-  const state = task.onlyEnding
-    ? stateOfEnding(reading, timeline)
-    : await readState(reading, name, spanOf(reading, input), timeline, [])
+  const joined = task.onlyEnding ? { events: [], limited: false } : await timelineOf(reading, name, input)
+  const ending = await endingOf(reading, name, task)
+  const timeline = withEnding(joined, ending)
+  // What came after they were joined says nothing of the state that they may see.
+  const shown = ending !== undefined && ending.position! > task.upTo ? joined : timeline
+  const senders = ending === undefined ? [] : [ending.event.sender]
+  const before = task.onlyEnding ? [] : await readState(reading, name, spanOf(reading, input), shown, senders)
+  const state = reading.stateAfter.length === 0 ? before : withLast(before, ending)
   const accountData = accountDataTexts(reading.filter.room.accountData, name.roomId, input.accountData)
   const parts = await sharedParts(reading, name, timeline, state, unheldTexts(reading, input.unheldEnding))
   return { text: `{${parts.join(',')},"account_data":${eventsText(accountData)}}`, memberChanges: [] }
 }
-
-/** Who takes the state at the end of the timeline takes none from the timeline itself. */
-const stateOfEnding = ({ stateAfter }: Reading, { events }: Timeline): readonly VisibleEvent[] =>
-  stateAfter.length === 0 ? [] : events
 
 async function sharedParts(
   reading: Reading,
@@ -162,16 +161,27 @@ async function timelineOf(reading: Reading, name: KnownRoom, input: RoomInput): 
 }
 
 /**
- * The user is told how they left, whatever else they may read. By an event that is not of this window, as when a ban that
- * came before takes effect, they are told in the state.
+ * The user is told how they left, and what became of that, whatever else they may read. By an event from before the window,
+ * as when a ban that came before takes effect, they are told in the state.
  */
-async function withEnding(reading: Reading, name: KnownRoom, task: RoomTask, timeline: Timeline): Promise<Timeline> {
-  const { ending } = task
-  if (ending === undefined || timeline.events.some((event) => event.number === ending)) return timeline
-  const event = (await reading.stores.events.events(name.room, [ending])).get(ending)
-  if (event?.position === undefined || event.position <= task.after || event.position > task.upTo) return timeline
-  return { ...timeline, events: [...timeline.events, ...reading.gate.inReadableState([event])] }
+async function endingOf(
+  { stores, gate }: Reading,
+  { room }: KnownRoom,
+  { ending, after }: RoomTask,
+): Promise<VisibleEvent | undefined> {
+  if (ending === undefined) return undefined
+  const event = (await stores.events.events(room, [ending])).get(ending)
+  return event?.position === undefined || event.position <= after ? undefined : gate.inReadableState([event])[0]
 }
+
+function withEnding(timeline: Timeline, ending: VisibleEvent | undefined): Timeline {
+  if (ending === undefined || timeline.events.some((event) => event.number === ending.number)) return timeline
+  return { ...timeline, events: [...timeline.events, ending] }
+}
+
+/** Of the state at the end of the timeline: whatever a filter keeps out of it, it has how the user left. */
+const withLast = (state: readonly VisibleEvent[], ending: VisibleEvent | undefined): readonly VisibleEvent[] =>
+  ending === undefined ? state : [...state.filter(({ stateKey }) => stateKey !== ending.stateKey), ending]
 
 function spanOf(reading: Reading, { task, states }: RoomInput): StateSpan | undefined {
   if (states === undefined) return undefined

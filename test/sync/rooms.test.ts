@@ -214,6 +214,38 @@ describe('rooms that are joined and left', () => {
     },
   )
 
+  it.each([
+    ['leave', 'ban'],
+    ['ban', 'leave'],
+  ])('shows after a %s the %s that followed it, without what happened in between', async (first, second) => {
+    const [aliceName, bobName] = [someone('alice'), someone('bob')]
+    const [alice, bob] = [user(aliceName), user(bobName)]
+    const room = await testRoom(engine, alice)
+    await join(engine, room, bob)
+    const device = new TestDevice(sync, bobName)
+    await device.next()
+    const { since } = device
+    await setState(room, alice, 'm.room.topic', { topic: 'before' })
+    await member(room, alice, bob, first)
+    await setState(room, alice, 'm.room.topic', { topic: 'secret' })
+    await member(room, alice, bob, second)
+    const own = ({ events }: { events: { state_key: string; content: { membership: string } }[] }) =>
+      events.flatMap(({ state_key, content }) => (state_key === bob ? [content.membership] : []))
+    const initial = { since: undefined, json: { room: { include_leave: true } } }
+    // With what the timeline leaves out, the state leads to the end of the time he was joined, and no further.
+    const silent = { since, json: { room: { timeline: { limit: 0 } } } }
+    for (const request of [{ since }, initial, silent]) {
+      const before = (await device.next(request)).rooms.leave[room.roomId]
+      expect(own(before.timeline).at(-1)).toBe(second)
+      const after = (await device.next({ ...request, stateAfter: ['state_after'] })).rooms.leave[room.roomId]
+      expect([own(after.timeline).at(-1), own(after.state_after)]).toEqual([second, [second]])
+      for (const shown of [before, after]) {
+        expect(JSON.stringify(shown)).toContain('before')
+        expect(JSON.stringify(shown)).not.toContain('secret')
+      }
+    }
+  })
+
   it('shows left rooms in an initial sync only to who asks for them, and no forgotten ones', async () => {
     const [aliceName, bobName] = [someone('alice'), someone('bob')]
     const [alice, bob] = [user(aliceName), user(bobName)]
