@@ -117,6 +117,7 @@ async function roomSections(
     const name = names.get(task.room)
     return name !== undefined && roomMatches(reading.filter.room, name.roomId) ? [{ task, name }] : []
   })
+  forgetSentMembers(reading, plan)
   const inputs = await inputsOf(
     deps,
     reading,
@@ -140,6 +141,12 @@ async function roomSections(
     memberChanges.push(...section.memberChanges)
   }
   return { sections, memberChanges }
+}
+
+/** A client that gets a room anew need not have kept anything of it. */
+function forgetSentMembers({ view, requester }: Reading, { since, rooms }: Plan): void {
+  if (since === undefined) view.sentMembers.forget(requester.device)
+  else for (const { room, isNew } of rooms) if (isNew) view.sentMembers.forget(requester.device, room)
 }
 
 async function inTurns<T, R>(items: readonly T[], task: (item: T) => Promise<R>): Promise<R[]> {

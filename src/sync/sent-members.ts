@@ -16,6 +16,12 @@ export class SentMembers {
     return this.sent?.size ?? 0
   }
 
+  /** The device begins anew: with the room, or with all of them. */
+  forget(device: DeviceNumber, room?: RoomNumber): void {
+    const prefix = room === undefined ? `${device} ` : `${device} ${room} `
+    for (const key of this.sent?.keys() ?? []) if (key.startsWith(prefix)) this.sent!.delete(key)
+  }
+
   has(device: DeviceNumber, room: RoomNumber, userId: string, event: EventNumber, since: Position): boolean {
     const sent = this.sent?.get(`${device} ${room} ${userId}`)
     return sent !== undefined && sent.event === event && sent.at <= since

@@ -349,6 +349,26 @@ describe('lazy-loading of members', () => {
     expect(members((await device.next({ json, since: before })).rooms.join[room.roomId])).toEqual([dave])
   })
 
+  it.each(['begins anew', 'comes into the room again'])('gives a client that %s who speaks again', async (how) => {
+    const [aliceName, bobName] = [someone('alice'), someone('bob')]
+    const [alice, bob] = [user(aliceName), user(bobName)]
+    const room = await testRoom(engine, bob)
+    await setState(room, bob, 'm.room.name', { name: 'Tea' })
+    await join(engine, room, alice)
+    await say(engine, room, bob, '1')
+    const device = new TestDevice(sync, aliceName)
+    await device.next({ json })
+    await member(room, alice, alice, 'leave')
+    if (how === 'comes into the room again') await device.next({ json })
+    await join(engine, room, alice)
+    for (const body of ['2', '3']) await say(engine, room, alice, body)
+    const anew = (await device.next({ json, ...(how === 'begins anew' && { since: undefined }) })).rooms.join
+    expect(keys(anew[room.roomId].state.events)).not.toContain(`m.room.member ${bob}`)
+    await say(engine, room, bob, '4')
+    const shown = (await device.next({ json })).rooms.join[room.roomId]
+    expect(keys(shown.state.events)).toEqual([`m.room.member ${bob}`])
+  })
+
   it('gives all that changed of members in a gap', async () => {
     const [aliceName, bobName] = [someone('alice'), someone('bob')]
     const [alice, bob] = [user(aliceName), user(bobName)]
