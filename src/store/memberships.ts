@@ -45,21 +45,35 @@ export async function membershipIn(
   return row && membershipRow(row)
 }
 
-/** The users with a membership in a room, in no order; of those who have had it since a position. */
+/** The users with a membership in a room, in no order. */
 export async function membersOf(
   db: Kysely<LogTables>,
   room: RoomNumber,
   membership: Membership,
-  since?: Position,
 ): Promise<{ user: string; event: EventNumber | undefined }[]> {
-  let query = db
+  const rows = await db
     .selectFrom('membership')
     .select(['user_id', 'event'])
     .where('room', '=', room)
     .where('membership', '=', membership)
-  if (since !== undefined) query = query.where('position', '<=', since)
-  const rows = await query.execute()
+    .execute()
   return rows.map((row) => ({ user: row.user_id, event: row.event ?? undefined }))
+}
+
+/** The users who were joined to a room at some time between two positions, and had come before the second. */
+export async function joinedBetween(
+  db: Kysely<LogTables>,
+  room: RoomNumber,
+  after: Position,
+  upTo: Position,
+): Promise<string[]> {
+  const { rows } = await sql<{ user_id: string }>`
+    select user_id from membership where room = ${room} and membership = 'join' and position < ${upTo}
+    union
+    select user_id from past_membership
+    where room = ${room} and membership = 'join' and from_position < ${upTo} and to_position > ${after}
+  `.execute(db)
+  return rows.map((row) => row.user_id)
 }
 
 /** One user, or all users of a server. */

@@ -4,7 +4,8 @@
  *
  * A user too many costs a client a query, a user too few makes messages that cannot be read: in doubt they are named.
  */
-import { membersOf } from '../store/memberships.js'
+import type { Position } from '../protocol/numbers.js'
+import { joinedBetween, membersOf } from '../store/memberships.js'
 import { deviceListChanges, joinedToAny } from '../store/user-rooms.js'
 import { meet, type JoinedRooms } from './joined-rooms.js'
 import type { Plan, RoomTask } from './plan.js'
@@ -28,8 +29,8 @@ export async function readDeviceLists(
   if (plan.since === undefined || isQuiet(plan, memberChanges)) return nobody
   const changed = new Set(await sharing(reading, joined, await changedUsers(reading, plan)))
   for (const { userId, after } of memberChanges) if (after === 'join') changed.add(userId)
-  for (const user of await membersOfAll(reading, plan.rooms.filter(isNewlyJoined))) changed.add(user)
-  const candidates = new Set(await membersOfAll(reading, plan.rooms.filter(isNewlyLeft)))
+  for (const user of await membersNow(reading, plan.rooms.filter(isNewlyJoined))) changed.add(user)
+  const candidates = new Set(await membersThen(reading, plan.since, plan.rooms.filter(isNewlyLeft)))
   for (const { userId, before, after } of memberChanges)
     if (before === 'join' && after !== 'join') candidates.add(userId)
   candidates.delete(reading.requester.userId)
@@ -70,10 +71,13 @@ async function sharing({ stores, view, requester }: Reading, joined: JoinedRooms
   return users.filter((_user, i) => shares[i])
 }
 
-/** Of a room that was left, who was there before: who came after it is nobody's business any more. */
-async function membersOfAll({ stores }: Reading, tasks: readonly RoomTask[]): Promise<string[]> {
-  const members = await Promise.all(
-    tasks.map(({ room, section, upTo }) => membersOf(stores.db, room, 'join', section === 'leave' ? upTo : undefined)),
-  )
+async function membersNow({ stores }: Reading, tasks: readonly RoomTask[]): Promise<string[]> {
+  const members = await Promise.all(tasks.map(({ room }) => membersOf(stores.db, room, 'join')))
   return members.flat().map(({ user }) => user)
+}
+
+/** Of rooms that were left, who was there before, and may have left, too: who came after it is nobody's business any more. */
+async function membersThen({ stores }: Reading, since: Position, tasks: readonly RoomTask[]): Promise<string[]> {
+  const members = await Promise.all(tasks.map(({ room, upTo }) => joinedBetween(stores.db, room, since, upTo)))
+  return members.flat()
 }

@@ -327,6 +327,19 @@ describe('device lists', () => {
     expect((await device.next(waiting)).device_lists.changed).toEqual([bob])
   })
 
+  it.each(['before', 'after'])('name who left a room %s the user did, in the same answer', async (when) => {
+    const { room, alice, bob, device } = await pair()
+    const carol = user(someone('carol'))
+    await join(engine, room, carol)
+    await device.next()
+    const since = engine.log.published
+    const leave = (userId: string) => engine.rooms.changeMembership(room, userId, userId, { membership: 'leave' })
+    for (const one of when === 'before' ? [carol, bob] : [bob, carol]) await leave(one)
+    const { changed, left } = (await device.next()).device_lists
+    expect([changed, left.sort()]).toEqual([[], [alice, carol]])
+    expect((await deviceListsSince(database.db, bob, since)).left.sort()).toEqual([alice, carol])
+  })
+
   it('do not say who came after one had left', async () => {
     const { room, alice, bob, device } = await pair()
     await device.next()
