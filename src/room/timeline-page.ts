@@ -1,6 +1,7 @@
 /** Pages of a room's timeline, of what their reader may see and asked for. */
 import { eventMatches, type RoomEventFilter } from '../protocol/filter.js'
 import type { StateReference } from '../protocol/numbers.js'
+import { ignoredBy, noUsers } from '../store/ignored-users.js'
 import { stateEventsAt } from '../store/state-events.js'
 import type { StoredEvent } from '../store/stored-event.js'
 import type { Stores } from '../store/stores.js'
@@ -42,6 +43,9 @@ export async function readPage(
   { backwards, from, to, limit, filter }: PageRequest,
 ): Promise<TimelinePage> {
   const events: VisibleEvent[] = []
+  const ignored = reader.kind === 'server' ? noUsers : await ignoredBy(stores.db, reader.userId)
+  const isWanted = ({ event }: StoredEvent) =>
+    eventMatches(filter, event) && (event.stateKey !== undefined || !ignored.has(event.sender))
   const gaps = new Gaps(stores, backwards ? backfill : undefined, name, limit)
   let at = from
   for (let lookedAt = 0; ;) {
@@ -51,7 +55,8 @@ export async function readPage(
     const bounds = { from: bound(backwards, at), to: to && bound(!backwards, to) }
     const found = await stores.events.page(name.room, { backwards, ...bounds, limit: asked })
     const { page, isCut } = await gaps.cut(found)
-    const shown = new Set<StoredEvent>(await shownOf(gate, name, reader, page, filter))
+    // What is asked for is looked at first, it costs less.
+    const shown = new Set<StoredEvent>(await gate.readable(name, reader, page.filter(isWanted)))
     for (const event of page) {
       if (events.length === limit) return { events, end: at }
       at = backwards ? beforeEvent(event) : afterEvent(event)
@@ -64,21 +69,6 @@ export async function readPage(
     lookedAt += page.length
     if (lookedAt >= MAX_LOOKED_AT) return { events, end: at }
   }
-}
-
-/** What the filter lets through is asked first, it costs less. */
-async function shownOf(
-  gate: Gate,
-  name: KnownRoom,
-  reader: Reader,
-  events: readonly StoredEvent[],
-  filter: RoomEventFilter,
-): Promise<VisibleEvent[]> {
-  return gate.readable(
-    name,
-    reader,
-    events.filter(({ event }) => eventMatches(filter, event)),
-  )
 }
 
 const bound = (isAbove: boolean, place: RoomPlace) => (isAbove ? firstAfter(place) : lastBefore(place))

@@ -7,6 +7,7 @@
 import { sql, type Kysely } from 'kysely'
 import { isObject, own, ownString, type JsonObject } from '../protocol/json.js'
 import type { EventNumber, RoomNumber } from '../protocol/numbers.js'
+import { noUsers } from './ignored-users.js'
 import type { LogTables } from './log-tables.js'
 import type { StoredEvent } from './stored-event.js'
 import type { Stores } from './stores.js'
@@ -24,12 +25,13 @@ export interface ThreadMark extends ReadMark {
   readonly thread: string
 }
 
-/** An event in a thread that notifies. */
+/** An event in a thread that notifies, or one that notifies others only. */
 export interface UnreadThreadEvent {
   readonly thread: string
   readonly anchor: number
-  /** The user's own: it notifies others, and stands in the running counts. */
-  readonly isOwn?: boolean
+  /** The user's own, or of somebody they ignore: it stands in the running counts, and is not unread. */
+  readonly isForOthers?: boolean
+  readonly highlightsAll?: boolean
 }
 
 export interface UnreadRow {
@@ -39,7 +41,7 @@ export interface UnreadRow {
   readonly highlightCount: number
   /** In no order. */
   readonly marks: readonly ThreadMark[]
-  /** After the newest mark of the whole room, oldest first. */
+  /** After the newest mark of the whole room, oldest first; those of ignored users also where they are in no thread. */
   readonly threadEvents: readonly UnreadThreadEvent[]
   /** Events that highlight for this user and not for all, oldest first. */
   readonly highlights: readonly UnreadThreadEvent[]
@@ -61,8 +63,19 @@ const MAX_ROOMS = 200
 /** The same of rooms whose main timeline is read, where threads may still hold something. */
 const MAX_READ_ROOMS = 50
 
-/** For all rooms the user is joined to, or for some of them. A handful of statements, however many rooms. */
-export async function unreadOf(stores: Stores, userId: string, rooms?: readonly RoomNumber[]): Promise<UnreadRow[]> {
+export interface UnreadOptions {
+  /** All that the user is joined to, when not given. */
+  readonly rooms?: readonly RoomNumber[]
+  /** Users whose events are not unread. */
+  readonly ignored?: ReadonlySet<string>
+}
+
+/** A handful of statements, however many rooms. */
+export async function unreadOf(
+  stores: Stores,
+  userId: string,
+  { rooms, ignored = noUsers }: UnreadOptions = {},
+): Promise<UnreadRow[]> {
   const { db } = stores
   const counts = await countsOf(db, userId, rooms)
   const marks = await receiptMarks(db, userId, counts)
@@ -73,8 +86,8 @@ export async function unreadOf(stores: Stores, userId: string, rooms?: readonly 
   const unread = grown.filter((one) => isMainUnread(one)).slice(0, MAX_ROOMS)
   const close = [...unread, ...grown.filter((one) => !isMainUnread(one)).slice(0, MAX_READ_ROOMS)]
   for (const [room, mark] of await ownMarks(stores, userId, close, marks)) push(marks, room, mark)
-  const threadEvents = await unreadThreadEvents(stores, userId, close, marks)
-  const highlights = await highlightsOf(stores, userId)
+  const threadEvents = await unreadThreadEvents(stores, userId, close, marks, ignored)
+  const highlights = await highlightsOf(stores, userId, ignored)
   return counts.map(({ room, notifyCount, highlightCount }) => ({
     room,
     notifyCount,
@@ -195,37 +208,50 @@ async function unreadThreadEvents(
   userId: string,
   rooms: readonly Counts[],
   marks: ReadonlyMap<RoomNumber, readonly ThreadMark[]>,
+  ignored: ReadonlySet<string>,
 ): Promise<Map<RoomNumber, UnreadThreadEvent[]>> {
   const found = new Map<RoomNumber, UnreadThreadEvent[]>()
   if (rooms.length === 0) return found
   const wanted = rooms.map(({ room, notifyCount }) => {
     const mark = roomMark(marks.get(room) ?? [])
-    return { room, anchor: mark.anchor, first: mark.notifyCount, last: notifyCount }
+    const { anchor, notifyCount: first, highlightCount: highlights } = mark
+    return { room, anchor, first, highlights, last: notifyCount }
   })
-  const { rows } = await sql<{ room: RoomNumber; event: EventNumber }>`
-    select w.room, e.event
-    from json_to_recordset(${JSON.stringify(wanted)}) as w (room int, anchor bigint, first bigint, last bigint)
+  const { rows } = await sql<{ room: RoomNumber; event: EventNumber; highlights_all: boolean }>`
+    select w.room, e.event, e.highlight_count > e.highlights_before as highlights_all
+    from json_to_recordset(${JSON.stringify(wanted)})
+      as w (room int, anchor bigint, first bigint, highlights bigint, last bigint)
     cross join lateral (
-      select event, notify_count, lag(notify_count, 1, w.first) over (order by anchor, minor) as before
+      select event, sender, notify_count, lag(notify_count, 1, w.first) over (order by anchor, minor) as before,
+        highlight_count, lag(highlight_count, 1, w.highlights) over (order by anchor, minor) as highlights_before
       from (
-        select event, anchor, minor, notify_count from event
+        select event, sender, anchor, minor, notify_count, highlight_count from event
         where event.room = w.room and event.anchor > w.anchor and event.anchor is not null
         order by anchor desc, minor desc limit ${DEPTH}
       ) newest
     ) e
     join event_text t on t.room = w.room and t.event = e.event
-    where e.notify_count > e.before and e.notify_count <= w.last and t.body like '%"m.thread"%'
+    where e.notify_count > e.before and e.notify_count <= w.last
+      and (t.body like '%"m.thread"%' or e.sender = any(${[...ignored]}::text[]))
   `.execute(stores.db)
+  const highlighting = new Set(rows.filter((row) => row.highlights_all).map(({ event }) => event))
   const events = [...(await stores.events.eventsOfRooms(rows)).values()]
   for (const event of events.sort((a, b) => (a.anchor ?? 0) - (b.anchor ?? 0))) {
+    const { sender } = event.event
     const { thread, anchor } = markAt(event)
-    if (thread !== 'main') push(found, event.room, { thread, anchor, isOwn: event.event.sender === userId })
+    const isForOthers = sender === userId || ignored.has(sender)
+    if (thread === 'main' && !isForOthers) continue
+    push(found, event.room, { thread, anchor, isForOthers, highlightsAll: highlighting.has(event.number) })
   }
   return found
 }
 
 /** Rows go when the receipts of their user have passed them: there are few. */
-async function highlightsOf(stores: Stores, userId: string): Promise<Map<RoomNumber, UnreadThreadEvent[]>> {
+async function highlightsOf(
+  stores: Stores,
+  userId: string,
+  ignored: ReadonlySet<string>,
+): Promise<Map<RoomNumber, UnreadThreadEvent[]>> {
   const rows = await stores.db
     .selectFrom('highlight')
     .select(['room', 'event'])
@@ -237,7 +263,7 @@ async function highlightsOf(stores: Stores, userId: string): Promise<Map<RoomNum
   const byRoom = new Map<RoomNumber, UnreadThreadEvent[]>()
   for (const { event } of rows.reverse()) {
     const stored = events.get(event)
-    if (stored !== undefined) push(byRoom, stored.room, markAt(stored))
+    if (stored !== undefined && !ignored.has(stored.event.sender)) push(byRoom, stored.room, markAt(stored))
   }
   return byRoom
 }

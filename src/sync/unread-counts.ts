@@ -1,7 +1,7 @@
 /**
  * What one user has not read of one room, kept up as facts arrive: the growth of the room's running counts since the
- * user's mark (src/store/unread.ts), the notifying events in threads, which have marks of their own, and the events that
- * highlight for this user alone.
+ * user's mark (src/store/unread.ts), the notifying events in threads, which have marks of their own, those that notify
+ * others only, and the events that highlight for this user alone.
  */
 import {
   mainMark,
@@ -35,7 +35,7 @@ export class UnreadCounts {
   private main: ReadMark
   /** Anchors by thread, of marks after `room`. */
   private readonly threads = new Map<string, number>()
-  /** After `room`, oldest first. */
+  /** Not read, oldest first. */
   private threadEvents: readonly UnreadThreadEvent[]
   private highlights: readonly UnreadThreadEvent[]
 
@@ -75,19 +75,20 @@ export class UnreadCounts {
 
   /** Of what is in no thread. */
   get mainOnly(): Unread {
-    const inThreads = this.threadEvents.filter(({ anchor }) => anchor > this.main.anchor).length
+    const apart = this.threadEvents.filter(({ anchor }) => anchor > this.main.anchor)
+    const forOthers = apart.filter(({ isForOthers, highlightsAll }) => isForOthers === true && highlightsAll === true)
     const own = this.highlights.filter(({ thread, anchor }) => thread === 'main' && anchor > this.main.anchor).length
-    const highlights = Math.max(0, this.highlightCount - this.main.highlightCount) + own
+    const highlights = Math.max(0, this.highlightCount - this.main.highlightCount - forOthers.length) + own
     // An event may highlight for one member without notifying by the rules of all.
-    const notifications = Math.max(0, this.notifyCount - this.main.notifyCount - inThreads, highlights)
+    const notifications = Math.max(0, this.notifyCount - this.main.notifyCount - apart.length, highlights)
     return { notifications, highlights }
   }
 
   /** Of threads in which something is unread. */
   threadCounts(): Map<string, Unread> {
     const counts = new Map<string, { notifications: number; highlights: number }>()
-    const count = ({ thread, anchor, isOwn }: UnreadThreadEvent, kind: keyof Unread) => {
-      if (isOwn === true || thread === 'main' || anchor <= this.readInThread(thread)) return
+    const count = ({ thread, anchor, isForOthers }: UnreadThreadEvent, kind: keyof Unread) => {
+      if (isForOthers === true || thread === 'main' || anchor <= this.readInThread(thread)) return
       let found = counts.get(thread)
       if (found === undefined) counts.set(thread, (found = { notifications: 0, highlights: 0 }))
       found[kind]++
@@ -99,10 +100,12 @@ export class UnreadCounts {
   }
 
   /** Facts that were counted before change nothing. */
-  onEvent({ notifyCount, highlightCount, anchor = 0 as Position, event }: StoredEvent, isOwn: boolean): void {
+  onEvent({ notifyCount, highlightCount, anchor = 0 as Position, event }: StoredEvent, isForOthers: boolean): void {
     const thread = threadOf(event.content)
-    if (thread !== 'main' && notifyCount > this.notifyCount) {
-      this.threadEvents = [...this.threadEvents, { thread, anchor, isOwn }].slice(-MAX_THREAD_EVENTS)
+    if ((thread !== 'main' || isForOthers) && notifyCount > this.notifyCount) {
+      const highlightsAll = highlightCount > this.highlightCount
+      const unread = { thread, anchor, isForOthers, highlightsAll }
+      this.threadEvents = [...this.threadEvents, unread].slice(-MAX_THREAD_EVENTS)
     }
     this.notifyCount = Math.max(this.notifyCount, notifyCount)
     this.highlightCount = Math.max(this.highlightCount, highlightCount)
@@ -132,7 +135,7 @@ export class UnreadCounts {
 
   private forgetRead(): void {
     const { anchor } = this.room
-    const isRead = (event: UnreadThreadEvent) => event.anchor <= anchor
+    const isRead = (event: UnreadThreadEvent) => event.anchor <= (event.thread === 'main' ? this.main.anchor : anchor)
     if (this.threadEvents.some(isRead)) this.threadEvents = this.threadEvents.filter((event) => !isRead(event))
     if (this.highlights.some(isRead)) this.highlights = this.highlights.filter((event) => !isRead(event))
     for (const [thread, read] of this.threads) if (read <= anchor) this.threads.delete(thread)

@@ -5,10 +5,9 @@
  * A view says what is true at `log.published`. Work that awaits takes what it needs of it at once, before it waits.
  */
 import { blocksInvites, INVITE_PERMISSION } from '../protocol/invite-permission.js'
-import { isObject, own } from '../protocol/json.js'
 import type { DeviceNumber, EventNumber, Position, RoomNumber } from '../protocol/numbers.js'
-import { JsonError, parseJson } from '../protocol/strict-json.js'
 import type { AccountDataFact, EventFact, Membership, MembershipFact, ReceiptFact } from '../store/facts.js'
+import { IGNORED_USERS, ignoredIn, noUsers } from '../store/ignored-users.js'
 import type { MembershipInterval } from '../store/memberships.js'
 import type { StoredEvent } from '../store/stored-event.js'
 import { markAt } from '../store/unread.js'
@@ -109,7 +108,7 @@ export class UserView {
     this.touch(room, position)
     const unread = this.rooms.get(room)?.unread
     const isOwn = event.event.sender === this.userId
-    unread?.onEvent(event, isOwn)
+    unread?.onEvent(event, isOwn || this.ignored.has(event.event.sender))
     if (isOwn) unread?.onRead(markAt(event))
   }
 
@@ -125,6 +124,7 @@ export class UserView {
   /** `event`: the one that highlights, when it is at hand. */
   onHighlight(number: RoomNumber, event: StoredEvent | undefined): void {
     const room = this.rooms.get(number)
+    if (event !== undefined && this.ignored.has(event.event.sender)) return
     if (event !== undefined) room?.unread?.onHighlight(event)
     else if (room !== undefined) room.unread = undefined
   }
@@ -141,9 +141,15 @@ export class UserView {
   }
 
   onAccountData(fact: AccountDataFact): void {
-    if (fact.room === 0 && fact.type === 'm.ignored_user_list') this.ignored = ignoredIn(fact.content)
+    if (fact.room === 0 && fact.type === IGNORED_USERS) this.onIgnored(ignoredIn(fact.content))
     else if (fact.room === 0 && fact.type === INVITE_PERMISSION) this.blocksInvites = blocksInvites(fact.content)
     else if (fact.room !== 0) this.touch(fact.room, fact.position)
+  }
+
+  /** What they sent before counts no more, or counts again. */
+  private onIgnored(ignored: ReadonlySet<string>): void {
+    this.ignored = ignored
+    for (const room of this.rooms.values()) room.unread = undefined
   }
 
   onToDevice(device: DeviceNumber, position: Position): void {
@@ -174,8 +180,6 @@ export class UserView {
   }
 }
 
-const noUsers: ReadonlySet<string> = new Set()
-
 const countsAsRead = ({ type }: ReceiptFact): boolean => type === 'm.read' || type === 'm.read.private'
 
 const intervalOf = (room: ViewedRoom, to: Position): MembershipInterval => ({
@@ -183,17 +187,3 @@ const intervalOf = (room: ViewedRoom, to: Position): MembershipInterval => ({
   from: room.position,
   to,
 })
-
-/** Users whose messages and invites are not shown: https://spec.matrix.org/v1.19/client-server-api/#ignoring-users */
-export function ignoredIn(content: string | undefined): ReadonlySet<string> {
-  if (content === undefined) return noUsers
-  try {
-    const value = parseJson(content).value
-    const users = isObject(value) ? own(value, 'ignored_users') : undefined
-    return isObject(users) ? new Set(Object.keys(users)) : noUsers
-  } catch (cause) {
-    // Nobody is ignored by what cannot be read. The log's listeners must not throw.
-    if (cause instanceof JsonError) return noUsers
-    throw cause
-  }
-}

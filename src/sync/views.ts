@@ -7,6 +7,7 @@ import type { EventNumber, Position, RoomNumber } from '../protocol/numbers.js'
 import { accountData } from '../store/account-data.js'
 import type { Events } from '../store/events.js'
 import type { Fact } from '../store/facts.js'
+import { ignoredBy } from '../store/ignored-users.js'
 import type { Log } from '../store/log.js'
 import type { StoredEvent } from '../store/stored-event.js'
 import type { Stores } from '../store/stores.js'
@@ -16,7 +17,7 @@ import type { JoinedRooms } from './joined-rooms.js'
 import type { RoomSummaries } from './room-summaries.js'
 import type { Typing } from './typing.js'
 import { UnreadCounts } from './unread-counts.js'
-import { ignoredIn, UserView } from './user-view.js'
+import { UserView } from './user-view.js'
 
 export interface ViewsDeps {
   readonly stores: Stores
@@ -88,18 +89,19 @@ export class Views {
       const [memberships, unread, ignored, invitePermission] = await Promise.all([
         membershipsAt(stores.db, userId, position),
         unreadOf(stores, userId),
-        accountData(stores.db, userId, 0, 'm.ignored_user_list'),
+        ignoredBy(stores.db, userId),
         accountData(stores.db, userId, 0, INVITE_PERMISSION),
       ])
       if (log.horizon > position) continue
-      view.ignored = ignoredIn(ignored)
+      view.ignored = ignored
       view.blocksInvites = blocksInvites(invitePermission)
       for (const { room, membership, position: since, event, sender } of memberships) {
         view.rooms.set(room, { membership, position: since, event, sender, past: [], unread: undefined })
       }
       for (const row of unread) {
         const room = view.rooms.get(row.room)
-        if (room?.membership === 'join') room.unread = new UnreadCounts(row)
+        // Few users ignore others: theirs are read once more, when it is known whom, and all others' at once.
+        if (room?.membership === 'join' && ignored.size === 0) room.unread = new UnreadCounts(row)
       }
       this.catchUp(view, position)
       this.views.set(userId, view)
@@ -141,7 +143,10 @@ export class Views {
       return viewed?.membership === 'join' && viewed.unread === undefined
     })
     if (unknown.length === 0) return
-    for (const row of await unreadOf(this.deps.stores, view.userId, unknown)) {
+    const { ignored } = view
+    const unread = await unreadOf(this.deps.stores, view.userId, { rooms: unknown, ignored })
+    if (view.ignored !== ignored) return this.withUnread(view, rooms)
+    for (const row of unread) {
       const room = view.rooms.get(row.room)
       if (room?.membership === 'join') room.unread ??= new UnreadCounts(row)
     }

@@ -292,6 +292,25 @@ describe('messages', () => {
     expect(state.map((event: ClientEvent) => event.state_key)).toEqual([bob.userId])
   })
 
+  it('of ignored users are left out, their state is not', async () => {
+    const roomId = await alice.createRoom()
+    await bob.join(roomId)
+    const middle = await alice.say(roomId, 'middle')
+    for (const body of ['unheard', 'unheard, too']) await bob.say(roomId, body)
+    const last = await alice.say(roomId, 'last')
+    const ignore = (ignored_users: object) =>
+      alice.ok('PUT', `${v3}/user/${alice.userId}/account_data/m.ignored_user_list`, { ignored_users })
+    await ignore({ [bob.userId]: {} })
+    const { chunk } = await alice.ok('GET', `${of(roomId)}/messages?dir=b&limit=3`)
+    expect(bodies(chunk)).toEqual(['last', 'middle', 'm.room.member'])
+    expect(chunk[2].sender).toBe(bob.userId)
+    const { events_after } = await alice.ok('GET', `${of(roomId)}/context/${encodeURIComponent(middle)}?limit=2`)
+    const { events_before } = await alice.ok('GET', `${of(roomId)}/context/${encodeURIComponent(last)}?limit=2`)
+    expect([bodies(events_after), bodies(events_before)]).toEqual([['last'], ['middle']])
+    await ignore({})
+    expect(bodies((await alice.ok('GET', `${of(roomId)}/messages?dir=b&limit=2`)).chunk)).toContain('unheard, too')
+  })
+
   it('continue from a token of sync', async () => {
     const roomId = await alice.createRoom()
     await alice.say(roomId, 'before')

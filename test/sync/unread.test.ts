@@ -50,6 +50,14 @@ const read = (room: RoomName, name: string, event: StoredEvent, threadId = '', t
     },
   ])
 
+const ignore = (name: string, ignored: readonly string[]) => {
+  const content = { ignored_users: Object.fromEntries(ignored.map((one) => [user(one), {}])) }
+  const type = 'm.ignored_user_list'
+  return engine.writer.write([
+    { kind: 'account-data', room: 0, user: user(name), type, content: JSON.stringify(content) },
+  ])
+}
+
 const byThread = { room: { timeline: { unread_thread_notifications: true } } }
 
 /** As the device that follows sees it, which must be what one that begins sees. */
@@ -135,6 +143,26 @@ describe('unread counts', () => {
     expect(await counts(device, bob, room, byThread)).toEqual({ main: [0, 0], threads: {} })
   })
 
+  it('leave out what ignored users send, whomever it mentions, until they are heard again', async () => {
+    const { alice, bob, carol, room } = await threeInARoom()
+    const device = new TestDevice(sync, bob)
+    await device.next()
+    await ignore(bob, [alice])
+    const root = await say(room, carol)
+    for (const thread of [{}, inThread(root)]) {
+      await say(room, alice, { ...thread, ...mentioning(bob) })
+    }
+    await say(room, alice, { 'm.mentions': { room: true } })
+    expect(await counts(device, bob, room, byThread)).toEqual({ main: [1, 0], threads: {} })
+    await ignore(bob, [carol])
+    expect(await counts(device, bob, room, byThread)).toEqual({
+      main: [2, 2],
+      threads: { [root.event.eventId]: { notification_count: 1, highlight_count: 1 } },
+    })
+    await ignore(bob, [alice, carol])
+    expect(await counts(device, bob, room, byThread)).toEqual({ main: [0, 0], threads: {} })
+  })
+
   it('still count a thread that began before what was read of the main timeline', async () => {
     const { alice, bob, room } = await threeInARoom()
     const device = new TestDevice(sync, bob)
@@ -157,6 +185,7 @@ describe('unread counts', () => {
         as: fc.constantFrom('', 'main', 'thread'),
         type: fc.constantFrom('m.read', 'm.read.private'),
       }),
+      fc.record({ ignore: fc.subarray(['alice', 'carol']) }),
     )
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 20 }), async (steps) => {
@@ -168,11 +197,15 @@ describe('unread counts', () => {
         const sent = [{ event: root, thread: false, mention: false }]
         const receipts = new Map<string, number>()
         const marks = { '': -1, main: -1, thread: -1 }
+        let ignored: readonly string[] = []
         for (const one of steps) {
           if ('say' in one) {
             const content = { ...(one.thread ? inThread(root) : {}), ...(one.mention ? mentioning(bob) : {}) }
             sent.push({ ...one, event: await say(room, names[one.say], content) })
             if (one.say === 'bob') marks[one.thread ? 'thread' : 'main'] = sent.length - 1
+          } else if ('ignore' in one) {
+            ignored = one.ignore.map((name) => names[name as 'alice' | 'carol'])
+            await ignore(bob, ignored)
           } else {
             const at = Math.max(0, sent.length - 1 - one.read)
             // Receipts of one kind do not go back (src/room/receipts.ts).
@@ -184,7 +217,9 @@ describe('unread counts', () => {
           }
         }
         const isUnread = (i: number) =>
-          sent[i]!.event.event.sender !== user(bob) && i > marks[''] && i > marks[sent[i]!.thread ? 'thread' : 'main']
+          ![bob, ...ignored].map(user).includes(sent[i]!.event.event.sender) &&
+          i > marks[''] &&
+          i > marks[sent[i]!.thread ? 'thread' : 'main']
         const unread = sent.filter((_, i) => isUnread(i))
         const count = (events: typeof sent) => [events.length, events.filter(({ mention }) => mention).length]
         const shown = await counts(device, bob, room, byThread)
