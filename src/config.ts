@@ -310,9 +310,13 @@ function parseServerName(text: string): string {
   if (text.includes('://')) throw new Error(`"${text}" is a URL; the name alone is wanted, as in "example.org"`)
   if (!isServerName(text)) throw new Error(`"${text}" is not a server name, as "example.org" or "example.org:8448"`)
   if (text !== text.toLowerCase()) throw new Error(`"${text}" has upper-case letters; write "${text.toLowerCase()}"`)
+  const port = /:(\d+)$/.exec(text)?.[1]
+  if (port !== undefined && !isPort(Number(port))) throw new Error(`"${text}" has a port that is not from 1 to 65535`)
   if (text.length > LONGEST_SERVER_NAME) throw new Error(`is longer than ${LONGEST_SERVER_NAME} characters`)
   return text
 }
+
+const isPort = (port: number): boolean => port >= 1 && port <= 65_535
 
 function defaultBaseUrl(serverName: string | undefined, listen: ListenAddress | undefined): string {
   if (serverName !== 'localhost') return `https://${serverName ?? 'localhost'}`

@@ -108,6 +108,12 @@ describe('configuration', () => {
   it.each<[string, Record<string, string>, string]>([
     ['a server name with a space', { SERVER_NAME: 'my server' }, 'SERVER_NAME: "my server" is not a server name'],
     ['upper case in a name', { SERVER_NAME: 'Example.org' }, 'write "example.org"'],
+    [
+      'a port in a name that is none',
+      { SERVER_NAME: 'example.org:99999' },
+      'SERVER_NAME: "example.org:99999" has a port',
+    ],
+    ['port 0 in a name', { SERVER_NAME: '[::1]:0' }, 'SERVER_NAME: "[::1]:0" has a port that is not from 1 to 65535'],
     ['a base URL of another kind', { PUBLIC_BASE_URL: 'ftp://x' }, 'PUBLIC_BASE_URL: "ftp://x" is not a URL'],
     ['a base URL with a query', { PUBLIC_BASE_URL: 'https://x/?a' }, 'PUBLIC_BASE_URL: "https://x/?a" may have no'],
     ['a port out of range', { LISTEN: '127.0.0.1:70000' }, 'LISTEN: "127.0.0.1:70000" is not address:port'],
