@@ -1,5 +1,5 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
-import { accessSync, constants, readFileSync, statSync } from 'node:fs'
+import { accessSync, constants, lstatSync, readFileSync, statSync } from 'node:fs'
 import { BlockList, isIP, isIPv6 } from 'node:net'
 import { dirname, join, resolve } from 'node:path'
 import { inspect, parseEnv } from 'node:util'
@@ -169,7 +169,12 @@ function readAll(read: Reader, terminal: boolean): Omit<Config, 'database'> {
   const serverName = read.get('SERVER_NAME', parseServerName, 'localhost')
   const listen = read.get('LISTEN', parseListen, '127.0.0.1:8008')
   const dataDir = read.get('DATA_DIR', (text) => parseFolder(read.path(text)), './data')
-  const signingKeyFile = read.get('SIGNING_KEY_FILE', (text) => read.path(text), join(dataDir ?? '', 'signing.key'))
+  const signingKeyFile = read.get(
+    'SIGNING_KEY_FILE',
+    (text) => parseKeyFile(read.path(text)),
+    dataDir && join(dataDir, 'signing.key'),
+  )
+  const tls = readTls(read, listen)
   const trustedCaFile = read.get('TRUSTED_CA_FILE', (text) => parseCertificates(read.path(text)))
   // What could not be read has left its mistake, and the result is not used.
   return {
@@ -177,7 +182,7 @@ function readAll(read: Reader, terminal: boolean): Omit<Config, 'database'> {
     publicBaseUrl: read.get('PUBLIC_BASE_URL', parseBaseUrl, defaultBaseUrl(serverName, listen)) ?? '',
     http: {
       listen: listen ?? { host: '', port: 0 },
-      tls: readTls(read, listen),
+      tls,
       trustedProxies: read.get('TRUSTED_PROXIES', parseProxies, 'loopback') ?? [],
       rateLimits: read.get('RATE_LIMITS', oneOf('on', 'off'), 'on') === 'on',
     },
@@ -188,7 +193,7 @@ function readAll(read: Reader, terminal: boolean): Omit<Config, 'database'> {
     cacheMb: read.get('CACHE_MB', parseCacheMb, '256') ?? 0,
     outbound: { trustedCaFile, allow: read.get('OUTBOUND_ALLOW', parseAllow) ?? [] },
     keyNotaries: read.get('KEY_NOTARIES', parseServerNames) ?? [],
-    metrics: read.get('METRICS_LISTEN', parseListen),
+    metrics: readMetrics(read, { LISTEN: listen, TLS_LISTEN: tls?.listen }),
     log: {
       level: read.get('LOG_LEVEL', oneOf(...logLevels), 'info') ?? 'info',
       format: read.get('LOG_FORMAT', oneOf('json', 'pretty'), terminal ? 'pretty' : 'json') ?? 'json',
@@ -216,11 +221,23 @@ function readTls(read: Reader, plain: ListenAddress | undefined): Config['http']
       read.attempt('TLS_KEY_FILE', () => parseKey(keyFile)),
     ),
   )
-  if (listen.port !== 0 && listen.port === plain?.port && listen.host === plain.host) {
-    read.mistake('TLS_LISTEN', 'is the same address as LISTEN')
-  }
+  if (isSameAddress(listen, plain)) read.mistake('TLS_LISTEN', 'is the same address as LISTEN')
   return { listen, certFile, keyFile }
 }
+
+function readMetrics(
+  read: Reader,
+  taken: Readonly<Record<string, ListenAddress | undefined>>,
+): ListenAddress | undefined {
+  const listen = read.get('METRICS_LISTEN', parseListen)
+  for (const [name, address] of Object.entries(taken)) {
+    if (isSameAddress(listen, address)) read.mistake('METRICS_LISTEN', `is the same address as ${name}`)
+  }
+  return listen
+}
+
+const isSameAddress = (one: ListenAddress | undefined, other: ListenAddress | undefined): boolean =>
+  one !== undefined && one.port !== 0 && one.port === other?.port && one.host === other.host
 
 function parseKey(keyFile: string): KeyObject {
   return because(`${keyFile} holds no private key in PEM`, () => createPrivateKey(readFileSync(keyFile)))
@@ -418,6 +435,16 @@ function readableFile(path: string): string {
   return path
 }
 
+/** The first start makes it, in a folder that it makes too. */
+function parseKeyFile(path: string): string {
+  if (isThere(path)) return readableFile(path)
+  parseFolder(dirname(path))
+  return path
+}
+
+/** Also a link to nothing, in whose place nothing can be made. */
+const isThere = (path: string): boolean => lstatSync(path, { throwIfNoEntry: false }) !== undefined
+
 function parseCertificates(path: string): string {
   const text = readFileSync(readableFile(path), 'utf8')
   if (!text.includes('-----BEGIN CERTIFICATE-----')) throw new Error(`${path} holds no certificate in PEM`)
@@ -428,6 +455,7 @@ function parseCertificates(path: string): string {
 function parseFolder(path: string): string {
   const found = statSync(path, { throwIfNoEntry: false })
   if (found === undefined) {
+    if (isThere(path)) throw new Error(`${path} is a link to what does not exist`)
     if (dirname(path) !== path) parseFolder(dirname(path))
     return path
   }

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
@@ -139,6 +139,31 @@ describe('configuration', () => {
   it('refuses a data folder that is a file', () => {
     expect(mistakesOf({ DATA_DIR: file('a-file', '') })[0]).toContain('DATA_DIR: ')
     expect(mistakesOf({ DATA_DIR: join(file('a-file', ''), 'below') })[0]).toContain('DATA_DIR: ')
+  })
+
+  it('refuses a data folder that is a link to nothing', () => {
+    const link = join(folder, 'dangling')
+    symlinkSync(join(folder, 'nowhere'), link)
+    expect(mistakesOf({ DATA_DIR: link })).toEqual([`DATA_DIR: ${link} is a link to what does not exist`])
+  })
+
+  it('refuses a signing key that is a folder, or that could not be written', () => {
+    expect(mistakesOf({ SIGNING_KEY_FILE: folder })).toEqual([`SIGNING_KEY_FILE: ${folder} is not a file`])
+    const below = join(file('not-a-folder', ''), 'signing.key')
+    expect(mistakesOf({ SIGNING_KEY_FILE: below, CACHE_MB: '1' }).map((mistake) => mistake.split(':')[0])).toEqual([
+      'SIGNING_KEY_FILE',
+      'CACHE_MB',
+    ])
+    expect(mistakesOf({ SIGNING_KEY_FILE: join(folder, 'keys', 'signing.key') })).toEqual([])
+  })
+
+  it('names a folder that is wrong once, also where the signing key would be in it', () => {
+    expect(mistakesOf({ DATA_DIR: file('wrong', '') })).toHaveLength(1)
+  })
+
+  it('refuses figures where requests are served', () => {
+    expect(mistakesOf({ METRICS_LISTEN: '127.0.0.1:8008' })).toEqual(['METRICS_LISTEN: is the same address as LISTEN'])
+    expect(mistakesOf({ METRICS_LISTEN: '127.0.0.1:0', LISTEN: '127.0.0.1:0' })).toEqual([])
   })
 
   it('refuses a secret that is given twice', () => {

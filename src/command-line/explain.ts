@@ -46,6 +46,10 @@ function listenError(code: string | undefined, where: string): string | undefine
 /** https://www.postgresql.org/docs/current/errcodes-appendix.html */
 function postgresError(error: SystemError): string | undefined {
   const why = `: ${error.message} (DATABASE_URL)`
+  if (error.message.includes('client password must be a string'))
+    return 'the database wants a password, and DATABASE_URL has none: postgres://user:password@host:5432/database'
+  if (error.message.includes('does not support SSL connections'))
+    return `the database has no TLS, and DATABASE_URL asks for it (sslmode)${why}`
   if (error.message.startsWith('timeout exceeded when trying to connect')) return `the database does not answer${why}`
   switch (error.code) {
     case '28P01':
