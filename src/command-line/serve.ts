@@ -1,3 +1,4 @@
+import { relative } from 'node:path'
 import { type Config, loadConfig } from '../config.js'
 import { keepGarbageSmall } from '../garbage.js'
 import { type Homeserver, startHomeserver } from '../homeserver.js'
@@ -80,12 +81,13 @@ function announce({ addresses, baseUrl, place, setupLink }: Homeserver, config: 
 /** Exported for its test. */
 export function summary({ addresses, baseUrl, place, setupLink }: Omit<Homeserver, 'close'>, config: Config): string {
   const { serverName, dataDir, database, signingKeyFile } = config
+  const keyIsInData = database.own && !relative(dataDir, signingKeyFile).startsWith('..')
   const rows = [
     ['Address', addresses.join(', ') + (addresses.includes(baseUrl) ? '' : ` (clients use ${baseUrl})`)],
     ['Server name', `${serverName} (users are @name:${serverName})`],
     ['Federation', onTheFederation(config)],
-    ['Data', database.own ? `${place} (database and signing key: back it up)` : `${place}; and ${dataDir}`],
-    ['Signing key', signingKeyFile],
+    ['Data', `${place} (${keyIsInData ? 'database and signing key' : 'database'}: back it up)`],
+    ['Signing key', keyIsInData ? signingKeyFile : `${signingKeyFile} (back it up, too)`],
   ]
   const table = rows.map(([name = '', text = '']) => `  ${name.padEnd(13)}${text}`)
   return `${['', 'Hearth is running.', '', ...table, ...hints(setupLink, serverName), '', 'Ctrl-C stops it.', ''].join('\n')}\n`

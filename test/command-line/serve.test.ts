@@ -5,6 +5,12 @@ import { readConfig } from '../../src/config.js'
 
 const told = (environment: Record<string, string>): string => onTheFederation(readConfig(environment).config)
 
+function said(environment: Record<string, string>, place = 'data'): string {
+  const address = 'http://localhost:8008'
+  const running = { addresses: [address], baseUrl: address, place, setupLink: undefined }
+  return summary(running, readConfig(environment).config)
+}
+
 describe('whether other servers can find this one', () => {
   it.each([
     ['localhost', 'not on the federation: SERVER_NAME is localhost'],
@@ -32,14 +38,27 @@ describe('whether other servers can find this one', () => {
   })
 
   it('is a line of what the start says', () => {
-    const running = {
-      addresses: ['http://localhost:8008'],
-      baseUrl: 'http://localhost:8008',
-      place: 'data',
-      setupLink: undefined,
-    }
-    expect(summary(running, readConfig({}).config)).toMatch(
-      /^ {2}Federation +not on the federation: SERVER_NAME is localhost$/m,
-    )
+    expect(said({})).toMatch(/^ {2}Federation +not on the federation: SERVER_NAME is localhost$/m)
+  })
+})
+
+describe('what is to be backed up', () => {
+  const folder = process.cwd()
+
+  it('is the data folder, which holds the signing key', () => {
+    expect(said({}, 'data')).toMatch(/^ {2}Data +data \(database and signing key: back it up\)$/m)
+    expect(said({}, 'data')).toMatch(new RegExp(`^ {2}Signing key +${folder}/data/signing.key$`, 'm'))
+  })
+
+  it('is the data folder, and the signing key elsewhere', () => {
+    const text = said({ SIGNING_KEY_FILE: 'elsewhere/signing.key' }, 'data')
+    expect(text).toMatch(/^ {2}Data +data \(database: back it up\)$/m)
+    expect(text).toMatch(new RegExp(`^ {2}Signing key +${folder}/elsewhere/signing.key \\(back it up, too\\)$`, 'm'))
+  })
+
+  it('is the database of DATABASE_URL, and the signing key', () => {
+    const text = said({ DATABASE_URL: 'postgres://db/hearth' }, 'DATABASE_URL')
+    expect(text).toMatch(/^ {2}Data +DATABASE_URL \(database: back it up\)$/m)
+    expect(text).toMatch(new RegExp(`^ {2}Signing key +${folder}/data/signing.key \\(back it up, too\\)$`, 'm'))
   })
 })
