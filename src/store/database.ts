@@ -26,7 +26,8 @@ export function openDatabase(address: DatabaseAddress, options: { max: number; l
   // A connection that breaks while nobody queries it says so here; without a listener the process would end.
   // Of the error only two words are logged: the pool hangs the connection on it, password and all.
   pool.on('error', ({ code, message }: NodeJS.ErrnoException) => {
-    options.log.warn({ code, reason: message }, 'an idle database connection broke')
+    // The pool ends before its connections have: those may still hear that Postgres stops.
+    if (!pool.ending) options.log.warn({ code, reason: message }, 'an idle database connection broke')
   })
   pool.on('connect', (client) => client.on('error', () => {}))
   const db = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) })

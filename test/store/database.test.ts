@@ -1,9 +1,10 @@
 import { describe, expect, it } from '@jest/globals'
 import { sql } from 'kysely'
-import { checkServer, parseInt8, parseInt8Array, statementName } from '../../src/store/database.js'
+import { pino } from 'pino'
+import { checkServer, openDatabase, parseInt8, parseInt8Array, statementName } from '../../src/store/database.js'
 import { testDatabase } from '../support/postgres.js'
 
-const { db, pool, connect } = await testDatabase()
+const { db, pool, connect, address } = await testDatabase()
 
 describe('int8', () => {
   it('arrives as a number', async () => {
@@ -53,6 +54,32 @@ describe('a connection that breaks', () => {
     expect(await waiting).toMatch(/terminat/)
     client.release(true)
     expect((await sql`select 1 as n`.execute(db)).rows).toEqual([{ n: 1 }])
+  })
+})
+
+describe('an idle connection that Postgres ends', () => {
+  const ended = Object.assign(new Error('terminating connection due to administrator command'), { code: '57P01' })
+  const opened = () => {
+    const log: unknown[] = []
+    const logger = pino({ level: 'warn' }, { write: (line) => void log.push(JSON.parse(line)) })
+    return { log, database: openDatabase(address, { max: 1, log: logger }) }
+  }
+
+  it('is a warning', async () => {
+    const { log, database } = opened()
+    database.pool.emit('error', ended, database.connect())
+    expect(log).toMatchObject([{ msg: 'an idle database connection broke', code: '57P01' }])
+    await database.close()
+  })
+
+  it('is none once the pool was closed, as at an orderly stop', async () => {
+    const { log, database } = opened()
+    await database.pool.query('select 1')
+    const closed = database.close()
+    database.pool.emit('error', ended, database.connect())
+    await closed
+    database.pool.emit('error', ended, database.connect())
+    expect(log).toEqual([])
   })
 })
 
