@@ -13,7 +13,11 @@ export function commandLine(): Command {
     )
     .version(version())
     .option('--signing-key-rotated', 'accept another signing key than the recorded one, once')
-    .action(async (options) => (await import('./serve.js')).serve(options))
+    .allowExcessArguments()
+    .action(async (options, { args: [unknown] }: Command) => {
+      if (unknown !== undefined) program.error(unknownCommand(unknown, program))
+      await (await import('./serve.js')).serve(options)
+    })
 
   const user = program.command('user').description('users of this server')
   user
@@ -54,6 +58,9 @@ export function commandLine(): Command {
     .action(async (options) => (await import('./doctor.js')).doctor(options))
   return program
 }
+
+const unknownCommand = (name: string, { commands }: Command): string =>
+  `error: unknown command '${name}'; there are ${commands.map((command) => command.name()).join(', ')} (see --help)`
 
 function parseUses(text: string): number {
   const uses = Number(text)
