@@ -6,6 +6,11 @@ import { newSecret } from './secrets.js'
 const recommended: Options = { memoryCost: 19_456, timeCost: 2, parallelism: 1 }
 
 const MAX_LENGTH = 512
+export const MIN_PASSWORD_LENGTH = 10
+
+/** Of those that are chosen on our own pages and command line; clients have rules of their own. */
+export const isTooShort = (password: string): boolean => [...password].length < MIN_PASSWORD_LENGTH
+export const TOO_SHORT = `The password needs ${MIN_PASSWORD_LENGTH} characters.`
 
 /**
  * Argon2id, a few at a time: hashing runs on the thread pool that files, name look-ups and signatures share, and takes

@@ -3,7 +3,7 @@ import { isCancel, password as askPassword } from '@clack/prompts'
 import { AccessTokens } from '../accounts/access-tokens.js'
 import { Accounts } from '../accounts/accounts.js'
 import { PasswordGuesses } from '../accounts/password-guesses.js'
-import { Passwords } from '../accounts/passwords.js'
+import { isTooShort, Passwords, TOO_SHORT } from '../accounts/passwords.js'
 import { silentLogger } from '../logger.js'
 import { withServerDatabase } from './with-server-database.js'
 
@@ -34,14 +34,19 @@ function localpartIn(name: string, serverName: string): string {
 }
 
 async function newPassword(userId: string): Promise<string> {
-  if (process.stdin.isTTY !== true) return lineOfStdin()
+  if (process.stdin.isTTY !== true) return longEnough(await lineOfStdin())
   const first = await ask(`Password for ${userId}`)
   if ((await ask('The same again')) !== first) throw new Error('The two passwords differ; nothing was done')
   return first
 }
 
+function longEnough(password: string): string {
+  if (isTooShort(password)) throw new Error(TOO_SHORT)
+  return password
+}
+
 async function ask(message: string): Promise<string> {
-  const answer = await askPassword({ message, validate: (text) => (text ? undefined : 'It must not be empty') })
+  const answer = await askPassword({ message, validate: (text = '') => (isTooShort(text) ? TOO_SHORT : undefined) })
   if (isCancel(answer)) throw new Error('Nothing was done')
   return answer
 }

@@ -163,6 +163,10 @@ describe('commands', () => {
   it('that are given nonsense say so and end with 1', async () => {
     const elsewhere = { DATABASE_URL: 'postgres:///nothing?host=/nowhere' }
     expect((await hearth.run(['user', 'remove', 'grace'])).code).toBe(1)
+    expect(await hearth.run(['user', 'add', 'short'], { input: 'too short\n' })).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('The password needs 10 characters.'),
+    })
     expect(await hearth.run(['token', 'add', '--uses', 'none'])).toMatchObject({
       code: 1,
       stderr: expect.stringContaining('It is a number from 1 on.'),

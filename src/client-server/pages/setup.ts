@@ -1,4 +1,5 @@
 import { Type } from 'typebox'
+import { isTooShort, MIN_PASSWORD_LENGTH, TOO_SHORT } from '../../accounts/passwords.js'
 import { isSetupToken } from '../../accounts/setup.js'
 import { MatrixError } from '../../protocol/matrix-error.js'
 import { endpoint } from '../endpoint.js'
@@ -12,7 +13,6 @@ import { html, page } from './page.js'
  */
 
 const params = Type.Object({ token: Type.String() })
-const MIN_PASSWORD_LENGTH = 10
 
 export const getSetup = endpoint({
   operationId: 'getSetup',
@@ -61,7 +61,7 @@ export const postSetup = endpoint({
 })
 
 function mistakeIn(password: string, repeated: string | undefined): string | undefined {
-  if ([...password].length < MIN_PASSWORD_LENGTH) return `The password needs ${MIN_PASSWORD_LENGTH} characters.`
+  if (isTooShort(password)) return TOO_SHORT
   if (password !== repeated) return 'The two passwords are not the same.'
   return undefined
 }
@@ -135,7 +135,7 @@ const gone = () =>
     html`
       <h1>This link is not good any more</h1>
       <p>
-        The account has been made with it, or there was another start since. While nobody administers the server, each
+        There is an administrator by now, or there were ten starts since. While nobody administers the server, each
         start prints a new link; <code>npm run hearth -- user add NAME --admin</code> makes an administrator at any
         time.
       </p>
