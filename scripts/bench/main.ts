@@ -1,6 +1,6 @@
 /** `npm run bench`: measures Matrix homeservers on this machine over the plain client-server API. See README.md beside this file. */
 
-import { Command, InvalidArgumentError, Option } from 'commander'
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { run, type RunOptions } from './run.js'
 import type { Scenario } from './scenario.js'
 import { fanOut, type FanOutOptions } from './scenarios/fan-out.js'
@@ -131,8 +131,12 @@ const program = new Command('bench')
   )
 
 try {
+  // Commands that are added whole do not take this over from the program.
+  for (const command of [program, ...program.commands]) command.exitOverride()
   await program.parseAsync()
 } catch (cause) {
+  // It has said so already; help that was asked for is no mistake.
+  if (cause instanceof CommanderError) process.exit(cause.exitCode === 0 ? 0 : 2)
   console.error(cause instanceof Error ? cause.message : cause)
   // Servers and connections of a scenario that failed half-way would keep the process.
   process.exit(cause instanceof UsageError ? 2 : 1)

@@ -21,6 +21,12 @@ const measurements: Readonly<Record<string, (costs: Costs) => Promise<string>>> 
 }
 
 const wanted = process.argv.slice(2)
+const names = Object.keys(measurements)
+const unknown = wanted.find((prefix) => !names.some((name) => name.startsWith(prefix)))
+if (unknown !== undefined) {
+  console.error([`Nothing that is measured begins with "${unknown}". There are:`, ...names].join('\n  '))
+  process.exit(2)
+}
 const cluster = await startTestPostgres()
 for (const [name, measure] of Object.entries(measurements)) {
   if (wanted.length > 0 && !wanted.some((prefix) => name.startsWith(prefix))) continue

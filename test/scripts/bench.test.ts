@@ -1,4 +1,6 @@
+import { spawnSync } from 'node:child_process'
 import { createServer, type Server, type Socket } from 'node:net'
+import { join } from 'node:path'
 import { afterEach, describe, expect, it } from '@jest/globals'
 import fc from 'fast-check'
 import { concurrently } from '../../scripts/bench/concurrently.js'
@@ -12,6 +14,7 @@ import { measure, type Subject } from '../../scripts/bench/rounds.js'
 import { timing } from '../../scripts/bench/scenarios/join-storm.js'
 import { median, medianRatio, medians, percentile } from '../../scripts/bench/stats.js'
 import { assign, loopbackDatabase, loopbackEndpoint, resolveTargets, UsageError } from '../../scripts/bench/target.js'
+import { packageFolder } from '../../src/package-folder.js'
 
 describe('the statistics of the bench', () => {
   it('takes percentiles by nearest rank, whatever the order of the samples', () => {
@@ -341,5 +344,19 @@ describe('what the bench reads of answers', () => {
     expect(errors.count).toBe(103)
     expect(errors.samples()).toHaveLength(20)
     expect(errors.samples()[0]).toEqual({ sample: 'PUT /send: 403 M_FORBIDDEN no', count: 3 })
+  })
+})
+
+describe('the command line of the bench', () => {
+  const register = join(packageFolder, 'test', 'support', 'register-typescript.js')
+  const main = join(packageFolder, 'scripts', 'bench', 'main.ts')
+
+  it.each([
+    [2, ['nosuch']],
+    [2, ['send', '--clients', '0']],
+    [2, ['send']],
+    [0, ['send', '--help']],
+  ])('ends with %d for %j', (code, args) => {
+    expect(spawnSync(process.execPath, ['--import', register, main, ...args]).status).toBe(code)
   })
 })
