@@ -17,7 +17,7 @@ import type { JoinedRooms } from './joined-rooms.js'
 import type { Plan, RoomTask } from './plan.js'
 import type { News } from './presence-news.js'
 import { eventsText, type KnownRoom, type Reading } from './reading.js'
-import { inputFromFacts, readRoom, type RoomInput } from './room-section.js'
+import { changesOf, inputFromFacts, readRoom, type RoomInput } from './room-section.js'
 import type { MemberChange } from './room-state.js'
 import type { RoomSummaries, ShownSummary } from './room-summaries.js'
 import { timelineLimit } from './timeline.js'
@@ -113,10 +113,12 @@ async function roomSections(
   accountData: readonly AccountDataFact[],
   typing: ReadonlySet<RoomNumber>,
 ): Promise<{ sections: Sections; memberChanges: readonly MemberChange[] }> {
-  const wanted = plan.rooms.flatMap((task) => {
+  const named = plan.rooms.flatMap((task) => {
     const name = names.get(task.room)
-    return name !== undefined && roomMatches(reading.filter.room, name.roomId) ? [{ task, name }] : []
+    return name === undefined ? [] : [{ task, name }]
   })
+  const wanted = named.filter(({ name }) => roomMatches(reading.filter.room, name.roomId))
+  const hidden = named.filter(({ name }) => !roomMatches(reading.filter.room, name.roomId))
   forgetSentMembers(reading, plan)
   const inputs = await inputsOf(
     deps,
@@ -127,7 +129,7 @@ async function roomSections(
     typing,
   )
   const sections: Sections = { join: [], leave: [] }
-  const memberChanges: MemberChange[] = []
+  const memberChanges = [...(await hiddenChanges(reading, hidden))]
   const read = await inTurns(wanted, async ({ task, name }) => {
     const input = inputs.get(task.room)
     if (input === undefined || (name.rules === undefined && task.section === 'join')) return undefined
@@ -141,6 +143,30 @@ async function roomSections(
     memberChanges.push(...section.memberChanges)
   }
   return { sections, memberChanges }
+}
+
+/** Of rooms that a filter hides: whose devices matter is no part of a room. */
+async function hiddenChanges(
+  reading: Reading,
+  hidden: readonly { readonly task: RoomTask; readonly name: RoomName }[],
+): Promise<readonly MemberChange[]> {
+  const known = hidden.filter(({ task: { section, isNew } }) => section === 'join' && !isNew)
+  const unread = known.filter(({ task }) => task.facts === undefined).map(({ task }) => task)
+  const { db } = reading.stores
+  const before = await statesAt(
+    db,
+    unread.map(({ room, after }) => ({ room, position: after })),
+  )
+  const after = await statesAt(
+    db,
+    unread.map(({ room, upTo }) => ({ room, position: upTo })),
+  )
+  const changes = await inTurns(known, ({ task, name }) => {
+    const { room, facts } = task
+    const states = facts === undefined ? statesOf(before.get(room), after.get(room)) : inputFromFacts(facts).states
+    return changesOf(reading, name as KnownRoom, { task, states })
+  })
+  return changes.flatMap(({ members }) => members)
 }
 
 /** A client that gets a room anew need not have kept anything of it. */

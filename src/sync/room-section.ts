@@ -190,7 +190,11 @@ function spanOf(reading: Reading, { task, states }: RoomInput): StateSpan | unde
 }
 
 /** In a room the client knows. */
-async function changesOf(reading: Reading, name: KnownRoom, { task, states }: RoomInput): Promise<ShownChanges> {
+export async function changesOf(
+  reading: Reading,
+  name: KnownRoom,
+  { task, states }: Pick<RoomInput, 'task' | 'states'>,
+): Promise<ShownChanges> {
   if (task.isNew || states?.before === undefined) return nothingShown
   return shownChanges(reading, name, { from: states.before, to: states.after })
 }

@@ -327,6 +327,27 @@ describe('device lists', () => {
     expect((await device.next(waiting)).device_lists.changed).toEqual([bob])
   })
 
+  it.each(['memory', 'the tables'])('name who comes and goes in rooms that a filter hides, from %s', async (source) => {
+    const { room, bobName, device } = await pair()
+    const [carol, dave] = [user(someone('carol')), user(someone('dave'))]
+    await join(engine, room, dave)
+    await device.next()
+    await join(engine, room, carol)
+    await engine.rooms.changeMembership(room, dave, dave, { membership: 'leave' })
+    const request = { since: device.since, json: { room: { rooms: [] } } }
+    const told = { changed: [carol], left: [dave] }
+    if (source === 'memory') {
+      expect(await device.next(request)).toMatchObject({ device_lists: told })
+      return
+    }
+    const second = await testRooms(database)
+    const { sync: cold } = testSync(database, second)
+    const answer = await new TestDevice(cold, bobName).next(request)
+    expect([answer.device_lists, answer.rooms]).toEqual([told, undefined])
+    cold.close()
+    await second.close()
+  })
+
   it.each(['before', 'after'])('name who left a room %s the user did, in the same answer', async (when) => {
     const { room, alice, bob, device } = await pair()
     const carol = user(someone('carol'))
