@@ -59,8 +59,8 @@ export async function readAnswer(
   const { requester, stores } = reading
   // Read anew each time: what was redacted since is not shown.
   const stripped = await strippedStates(stores.db, requester.userId, [...plan.invites.keys(), ...plan.knocks.keys()])
-  const invites = strippedTexts(plan.invites, stripped, names, 'invite_state')
-  const knocks = strippedTexts(plan.knocks, stripped, names, 'knock_state')
+  const invites = strippedTexts(reading, plan.invites, stripped, names, 'invite_state')
+  const knocks = strippedTexts(reading, plan.knocks, stripped, names, 'knock_state')
   const globals = globalAccountData(reading, plan, accountData)
   const messages = await messagesOf(reading, plan, toDeviceSince)
   const lists = await readDeviceLists(reading, deps.joined, plan, memberChanges)
@@ -293,6 +293,7 @@ function groupBy<K, V>(values: readonly V[], key: (value: V) => K): Map<K, V[]> 
 }
 
 function strippedTexts(
+  { filter }: Reading,
   rooms: ReadonlyMap<RoomNumber, ViewedRoom>,
   stripped: ReadonlyMap<RoomNumber, string>,
   names: ReadonlyMap<RoomNumber, RoomName>,
@@ -300,7 +301,8 @@ function strippedTexts(
 ): [string, string][] {
   return [...rooms.keys()].flatMap((room) => {
     const name = names.get(room)
-    return name === undefined ? [] : [[name.roomId, `{"${key}":{"events":${arrayText(stripped.get(room))}}}`]]
+    if (name === undefined || !roomMatches(filter.room, name.roomId)) return []
+    return [[name.roomId, `{"${key}":{"events":${arrayText(stripped.get(room))}}}`]]
   })
 }
 

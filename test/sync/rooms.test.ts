@@ -305,6 +305,19 @@ describe('rooms that are joined and left', () => {
     expect(keys(knock[room.roomId].knock_state.events)).toContain('m.room.create')
   })
 
+  it('keeps invites and knocks out of rooms that a filter does not want', async () => {
+    const [aliceName, bobName] = [someone('alice'), someone('bob')]
+    const [alice, bob] = [user(aliceName), user(bobName)]
+    const [invited, knockedOn] = [await testRoom(engine, alice), await testRoom(engine, alice)]
+    await member(invited, alice, bob, 'invite')
+    await setState(knockedOn, alice, 'm.room.join_rules', { join_rule: 'knock' })
+    await member(knockedOn, bob, bob, 'knock')
+    const shown = async (room: JsonObject) => (await new TestDevice(sync, bobName).next({ json: { room } })).rooms
+    expect(await shown({ rooms: [] })).toBeUndefined()
+    expect(Object.keys(await shown({ not_rooms: [invited.roomId] }))).toEqual(['knock'])
+    expect(Object.keys(await shown({ rooms: [invited.roomId] }))).toEqual(['invite'])
+  })
+
   it('shows no invites and messages of ignored users, but their state', async () => {
     const [aliceName, bobName] = [someone('alice'), someone('bob')]
     const [alice, bob] = [user(aliceName), user(bobName)]
