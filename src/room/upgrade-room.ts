@@ -12,7 +12,7 @@
 import { powerLevels } from '../protocol/authorization/index.js'
 import { OneAtATime } from '../one-at-a-time.js'
 import { isObject, own, ownString, type JsonObject } from '../protocol/json.js'
-import { forbidden, MatrixError, unsupportedRoomVersion } from '../protocol/matrix-error.js'
+import { forbidden, unsupportedRoomVersion } from '../protocol/matrix-error.js'
 import { rulesOf, type RoomVersionRules } from '../protocol/room-versions.js'
 import { forget } from '../store/memberships.js'
 import type { StoredEvent } from '../store/stored-event.js'
@@ -129,12 +129,17 @@ async function putDown(
     ...(levels === undefined ? [] : [state('m.room.power_levels', levels)]),
   ]
   const send = (drafts: readonly Draft[]) =>
-    rooms.sendAll(old, drafts, (pending) => requireSame(pending.stateEvent('m.room.tombstone', ''), before))
+    rooms.sendAll(old, drafts, (pending) => {
+      const now = pending.stateEvent('m.room.tombstone', '')
+      const isOurs = now !== undefined && ownString(now.event.content, 'replacement_room') === replacement.roomId
+      if (!isOurs) requireSame(now, before)
+    })
   try {
     await send([tombstone, ...quiet])
   } catch (cause) {
-    if (!(cause instanceof MatrixError) || quiet.length === 0) throw cause
-    // "If possible, the power levels in the old room should also be modified"
+    if (quiet.length === 0) throw cause
+    // "If possible, the power levels in the old room should also be modified". A tombstone that is there already, as it may
+    // be where each event has to be signed by a policy server, is found and not sent again.
     await send([tombstone])
   }
 }

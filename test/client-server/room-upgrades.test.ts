@@ -35,13 +35,14 @@ const roomIdOf = async (alias: string) =>
 const roomsOf = async (user: TestUser): Promise<string[]> => (await user.ok('GET', `${v3}/joined_rooms`)).joined_rooms
 
 /** The room has a policy server from now on: what it is asked about. */
-function policed(roomId: string): string[] {
+function policed(roomId: string, failsAt?: string): string[] {
   const asked: string[] = []
   jest
     .spyOn(services.rooms.policies!, 'of')
     .mockImplementation(async (name) => (name.roomId === roomId ? policy : undefined))
   jest.spyOn(services.rooms.policies!, 'check').mockImplementation(async (_policy, rules, pdu) => {
     asked.push(pdu.event.type)
+    if (pdu.event.type === failsAt) throw new Error('the database is gone')
     return { verdict: allow, pdu: withSignature(rules, pdu, policy.name, 'ed25519:policy_server', 'c2lnbmF0dXJl') }
   })
   return asked
@@ -360,6 +361,16 @@ describe('an upgrade', () => {
     expect(await roomsOf(alice)).toEqual(before)
     expect(await roomIdOf('#stays:hearth.test')).toBe(old)
     expect(await hasState(old, 'm.room.tombstone')).toBe(false)
+  })
+
+  it('that fails only after the tombstone is an upgrade', async () => {
+    const old = await alice.createRoom({ room_version: '11', room_alias_name: 'moves' })
+    const asked = policed(old, 'm.room.power_levels')
+    const made = await upgrade(alice, old, { new_version: '11' })
+    expect(asked).toEqual(['m.room.tombstone', 'm.room.canonical_alias', 'm.room.power_levels'])
+    expect((await state(old, 'm.room.tombstone')).replacement_room).toBe(made)
+    expect(await roomsOf(alice)).toContain(made)
+    expect(await roomIdOf('#moves:hearth.test')).toBe(made)
   })
 
   it('that another process was faster with leaves nothing behind, either', async () => {
