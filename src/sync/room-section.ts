@@ -9,6 +9,7 @@ import { accountDataTexts, receiptsText, typingText } from './ephemeral.js'
 import type { RoomTask } from './plan.js'
 import { eventsText, stateTexts, timelineTexts, unheldTexts, type KnownRoom, type Reading } from './reading.js'
 import {
+  namingTypes,
   nothingShown,
   readState,
   shownChanges,
@@ -76,7 +77,7 @@ async function readJoined(
   const { task } = input
   const timeline = await timelineOf(reading, name, input)
   const changes = await changesOf(reading, name, input)
-  const isRecounted = changes.members.length > 0 || changes.isRenamed
+  const isRecounted = changes.members.length > 0 || changes.isRenamed || (await hasLostName(reading, name, input))
   const summary = input.summary ?? (isRecounted ? await summaries.of(name, requester.userId) : undefined)
   const state = await readState(reading, name, spanOf(reading, input), timeline, summary?.heroes ?? [])
   const { ephemeral: ephemeralFilter, accountData: accountDataFilter } = filter.room
@@ -187,6 +188,19 @@ function spanOf(reading: Reading, { task, states }: RoomInput): StateSpan | unde
   if (states === undefined) return undefined
   const isWhole = task.isNew || reading.fullState
   return { from: isWhole ? emptyState : (states.before ?? emptyState), to: states.after }
+}
+
+/** What is redacted stays in the state: no difference of states tells of it. */
+async function hasLostName(
+  { stores, rooms }: Reading,
+  name: KnownRoom,
+  { task, events, hasMore }: RoomInput,
+): Promise<boolean> {
+  if (task.isNew || (!hasMore && !events.some(({ event }) => event.redacts !== undefined))) return false
+  const naming = await Promise.all([...namingTypes].map((type) => rooms.currentState(name, type, '')))
+  const redactions = naming.flatMap((event) => event?.redactedBy ?? [])
+  const redacted = await stores.events.events(name.room, redactions)
+  return [...redacted.values()].some(({ position }) => position !== undefined && position > task.after)
 }
 
 /** In a room the client knows. */

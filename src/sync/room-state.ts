@@ -64,7 +64,7 @@ export interface ShownChanges {
   readonly isRenamed: boolean
 }
 
-const namingTypes: ReadonlySet<string> = new Set(['m.room.name', 'm.room.canonical_alias'])
+export const namingTypes: ReadonlySet<string> = new Set(['m.room.name', 'm.room.canonical_alias'])
 
 export async function shownChanges(reading: Reading, name: KnownRoom, span: StateSpan): Promise<ShownChanges> {
   const changes = await differenceOf(reading, name, span.from, span.to)

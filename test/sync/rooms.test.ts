@@ -403,6 +403,30 @@ describe('lazy-loading of members', () => {
     expect(shown.summary['m.heroes']).toEqual([user(bobName)])
     expect(keys(shown.state.events)).toContain(`m.room.member ${user(bobName)}`)
   })
+
+  it.each(['at once', 'behind a gap'])('gives the heroes of a room whose name is redacted, %s', async (when) => {
+    const [aliceName, bobName] = [someone('alice'), someone('bob')]
+    const [alice, bob] = [user(aliceName), user(bobName)]
+    const room = await testRoom(engine, alice)
+    await join(engine, room, bob)
+    const { event } = await setState(room, alice, 'm.room.name', { name: 'Tea' })
+    for (const body of ['1', '2']) await say(engine, room, alice, body)
+    const device = new TestDevice(sync, aliceName)
+    await device.next({ json })
+    const { since } = device
+    const redacts = event.eventId
+    await engine.rooms.send(room, { type: 'm.room.redaction', sender: alice, content: { redacts }, redacts })
+    if (when === 'behind a gap') for (let i = 0; i < 10; i++) await say(engine, room, alice, String(i))
+    const second = await testRooms(database)
+    const { sync: cold } = testSync(database, second)
+    for (const one of [device, new TestDevice(cold, aliceName, device.requester.device)]) {
+      const shown = (await one.next({ json, since })).rooms.join[room.roomId]
+      expect(shown.summary['m.heroes']).toEqual([bob])
+      expect(keys(shown.state.events)).toContain(`m.room.member ${bob}`)
+    }
+    cold.close()
+    await second.close()
+  })
 })
 
 describe('below the horizon of the log', () => {
