@@ -56,8 +56,8 @@ export function threadOf(content: JsonObject): string {
 
 /** Farther back than so many events of a room nothing is looked for one by one: receipts since then say more. */
 const DEPTH = 1_000
-/** Own events of a room that are looked at: the newest may be in threads. */
-const OWN_EVENTS = 5
+/** What the texts of events in threads are like, and of few others. */
+const IN_THREAD = '%"m.thread"%'
 /** Rooms with something unread that are looked at so closely, the most recently active ones. */
 const MAX_ROOMS = 200
 /** The same of rooms whose main timeline is read, where threads may still hold something. */
@@ -86,7 +86,8 @@ export async function unreadOf(
   const unread = grown.filter((one) => isMainUnread(one)).slice(0, MAX_ROOMS)
   const close = [...unread, ...grown.filter((one) => !isMainUnread(one)).slice(0, MAX_READ_ROOMS)]
   for (const [room, mark] of await ownMarks(stores, userId, close, marks)) push(marks, room, mark)
-  const threadEvents = await unreadThreadEvents(stores, userId, close, marks, ignored)
+  const { threadEvents, own } = await eventsInThreads(stores, userId, close, marks, ignored)
+  for (const [room, mark] of own) push(marks, room, mark)
   const highlights = await highlightsOf(stores, userId, ignored)
   return counts.map(({ room, notifyCount, highlightCount }) => ({
     room,
@@ -172,7 +173,7 @@ async function receiptMarks(
   return marks
 }
 
-/** "When the user updates their read receipt (either by using the API or by sending an event) …" */
+/** "When the user updates their read receipt (either by using the API or by sending an event) …": in no thread. */
 async function ownMarks(
   stores: Stores,
   userId: string,
@@ -184,11 +185,12 @@ async function ownMarks(
   const { rows } = await sql<{ room: RoomNumber; event: EventNumber }>`
     select w.room, e.event from json_to_recordset(${JSON.stringify(wanted)}) as w (room int, anchor bigint)
     cross join lateral (
-      select event, anchor, minor from (
+      select newest.event, anchor, minor from (
         select event, sender, anchor, minor from event
         where event.room = w.room and event.anchor > w.anchor and event.anchor is not null
         order by anchor desc, minor desc limit ${DEPTH}
-      ) newest where sender = ${userId} order by anchor desc, minor desc limit ${OWN_EVENTS}
+      ) newest join event_text t on t.room = w.room and t.event = newest.event
+      where sender = ${userId} and t.body not like ${IN_THREAD} order by anchor desc, minor desc limit 1
     ) e
   `.execute(stores.db)
   const events = await stores.events.eventsOfRooms(rows)
@@ -203,22 +205,25 @@ export const markAt = ({ event, anchor, notifyCount, highlightCount }: StoredEve
   highlightCount,
 })
 
-async function unreadThreadEvents(
+/** Those that notify, and by which the user has read their threads: the newest of their own in each. */
+async function eventsInThreads(
   stores: Stores,
   userId: string,
   rooms: readonly Counts[],
   marks: ReadonlyMap<RoomNumber, readonly ThreadMark[]>,
   ignored: ReadonlySet<string>,
-): Promise<Map<RoomNumber, UnreadThreadEvent[]>> {
-  const found = new Map<RoomNumber, UnreadThreadEvent[]>()
-  if (rooms.length === 0) return found
+): Promise<{ threadEvents: Map<RoomNumber, UnreadThreadEvent[]>; own: Iterable<[RoomNumber, ThreadMark]> }> {
+  const threadEvents = new Map<RoomNumber, UnreadThreadEvent[]>()
+  const own = new Map<string, [RoomNumber, ThreadMark]>()
+  if (rooms.length === 0) return { threadEvents, own: [] }
   const wanted = rooms.map(({ room, notifyCount }) => {
     const mark = roomMark(marks.get(room) ?? [])
     const { anchor, notifyCount: first, highlightCount: highlights } = mark
     return { room, anchor, first, highlights, last: notifyCount }
   })
-  const { rows } = await sql<{ room: RoomNumber; event: EventNumber; highlights_all: boolean }>`
-    select w.room, e.event, e.highlight_count > e.highlights_before as highlights_all
+  const { rows } = await sql<{ room: RoomNumber; event: EventNumber; notifies: boolean; highlights_all: boolean }>`
+    select w.room, e.event, e.notify_count > e.before and e.notify_count <= w.last as notifies,
+      e.highlight_count > e.highlights_before as highlights_all
     from json_to_recordset(${JSON.stringify(wanted)})
       as w (room int, anchor bigint, first bigint, highlights bigint, last bigint)
     cross join lateral (
@@ -231,19 +236,22 @@ async function unreadThreadEvents(
       ) newest
     ) e
     join event_text t on t.room = w.room and t.event = e.event
-    where e.notify_count > e.before and e.notify_count <= w.last
-      and (t.body like '%"m.thread"%' or e.sender = any(${[...ignored]}::text[]))
+    where (e.notify_count > e.before and e.notify_count <= w.last and e.sender = any(${[...ignored]}::text[]))
+      or (t.body like ${IN_THREAD} and (e.sender = ${userId} or (e.notify_count > e.before and e.notify_count <= w.last)))
   `.execute(stores.db)
-  const highlighting = new Set(rows.filter((row) => row.highlights_all).map(({ event }) => event))
+  const attention = new Map(rows.map((row) => [row.event, row]))
   const events = [...(await stores.events.eventsOfRooms(rows)).values()]
   for (const event of events.sort((a, b) => (a.anchor ?? 0) - (b.anchor ?? 0))) {
     const { sender } = event.event
-    const { thread, anchor } = markAt(event)
+    const mark = markAt(event)
+    const { thread, anchor } = mark
+    const { notifies, highlights_all: highlightsAll } = attention.get(event.number)!
+    if (sender === userId) own.set(`${event.room} ${thread}`, [event.room, mark])
     const isForOthers = sender === userId || ignored.has(sender)
-    if (thread === 'main' && !isForOthers) continue
-    push(found, event.room, { thread, anchor, isForOthers, highlightsAll: highlighting.has(event.number) })
+    if (notifies && (thread !== 'main' || isForOthers))
+      push(threadEvents, event.room, { thread, anchor, isForOthers, highlightsAll })
   }
-  return found
+  return { threadEvents, own: own.values() }
 }
 
 /** Rows go when the receipts of their user have passed them: there are few. */

@@ -163,6 +163,24 @@ describe('unread counts', () => {
     expect(await counts(device, bob, room, byThread)).toEqual({ main: [0, 0], threads: {} })
   })
 
+  it('count nothing in threads up to what one has said there, whatever one said elsewhere since', async () => {
+    const { alice, bob, room } = await threeInARoom()
+    const device = new TestDevice(sync, bob)
+    await device.next()
+    const roots = [await say(room, alice), await say(room, alice)]
+    for (const root of roots) {
+      await say(room, alice, inThread(root))
+      await say(room, bob, { ...inThread(root), msgtype: 'm.notice' })
+    }
+    const [, open] = roots
+    await say(room, alice, inThread(open!))
+    for (let i = 0; i < 6; i++) await say(room, bob)
+    expect(await counts(device, bob, room, byThread)).toEqual({
+      main: [0, 0],
+      threads: { [open!.event.eventId]: { notification_count: 1, highlight_count: 0 } },
+    })
+  })
+
   it('still count a thread that began before what was read of the main timeline', async () => {
     const { alice, bob, room } = await threeInARoom()
     const device = new TestDevice(sync, bob)
