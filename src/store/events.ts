@@ -60,6 +60,11 @@ export class Events {
     return this.memory.events.get(number)
   }
 
+  /** Whether an event is known to be redacted: of one whose redaction was published just now it is known. */
+  isRedacted(number: EventNumber): boolean {
+    return this.redacted.has(number) || this.known(number)?.redactedBy !== undefined
+  }
+
   remember(event: StoredEvent): void {
     this.memory.events.set(event.number, event)
   }

@@ -27,6 +27,7 @@ export interface ThreadMark extends ReadMark {
 
 /** An event in a thread that notifies, or one that notifies others only. */
 export interface UnreadThreadEvent {
+  readonly event: EventNumber
   readonly thread: string
   readonly anchor: number
   /** The user's own, or of somebody they ignore: it stands in the running counts, and is not unread. */
@@ -249,7 +250,7 @@ async function eventsInThreads(
     if (sender === userId) own.set(`${event.room} ${thread}`, [event.room, mark])
     const isForOthers = sender === userId || ignored.has(sender)
     if (notifies && (thread !== 'main' || isForOthers))
-      push(threadEvents, event.room, { thread, anchor, isForOthers, highlightsAll })
+      push(threadEvents, event.room, { event: event.number, thread, anchor, isForOthers, highlightsAll })
   }
   return { threadEvents, own: own.values() }
 }
@@ -271,7 +272,9 @@ async function highlightsOf(
   const byRoom = new Map<RoomNumber, UnreadThreadEvent[]>()
   for (const { event } of rows.reverse()) {
     const stored = events.get(event)
-    if (stored !== undefined && !ignored.has(stored.event.sender)) push(byRoom, stored.room, markAt(stored))
+    // What is left of a redacted event mentions nobody.
+    if (stored === undefined || stored.redactedBy !== undefined || ignored.has(stored.event.sender)) continue
+    push(byRoom, stored.room, { event, ...markAt(stored) })
   }
   return byRoom
 }

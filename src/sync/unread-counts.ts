@@ -13,7 +13,7 @@ import {
   type UnreadRow,
   type UnreadThreadEvent,
 } from '../store/unread.js'
-import type { Position } from '../protocol/numbers.js'
+import type { EventNumber, Position } from '../protocol/numbers.js'
 import type { StoredEvent } from '../store/stored-event.js'
 
 export interface Unread {
@@ -100,11 +100,12 @@ export class UnreadCounts {
   }
 
   /** Facts that were counted before change nothing. */
-  onEvent({ notifyCount, highlightCount, anchor = 0 as Position, event }: StoredEvent, isForOthers: boolean): void {
+  onEvent(stored: StoredEvent, isForOthers: boolean): void {
+    const { number, notifyCount, highlightCount, anchor = 0 as Position, event } = stored
     const thread = threadOf(event.content)
     if ((thread !== 'main' || isForOthers) && notifyCount > this.notifyCount) {
       const highlightsAll = highlightCount > this.highlightCount
-      const unread = { thread, anchor, isForOthers, highlightsAll }
+      const unread = { event: number, thread, anchor, isForOthers, highlightsAll }
       this.threadEvents = [...this.threadEvents, unread].slice(-MAX_THREAD_EVENTS)
     }
     this.notifyCount = Math.max(this.notifyCount, notifyCount)
@@ -114,9 +115,15 @@ export class UnreadCounts {
   onHighlight(event: StoredEvent): void {
     const { thread, anchor } = markAt(event)
     if (!this.highlights.some((highlight) => highlight.anchor === anchor)) {
-      this.highlights = [...this.highlights, { thread, anchor }].slice(-MAX_THREAD_EVENTS)
+      this.highlights = [...this.highlights, { event: event.number, thread, anchor }].slice(-MAX_THREAD_EVENTS)
       this.forgetRead()
     }
+  }
+
+  /** What is left of a redacted event is in no thread, and mentions nobody. */
+  onRedaction(isRedacted: (event: EventNumber) => boolean): void {
+    this.threadEvents = this.threadEvents.filter(({ event, isForOthers }) => isForOthers === true || !isRedacted(event))
+    this.highlights = this.highlights.filter(({ event }) => !isRedacted(event))
   }
 
   /** A mark behind another does not take it back. */

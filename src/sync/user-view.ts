@@ -112,6 +112,10 @@ export class UserView {
     if (isOwn) unread?.onRead(markAt(event))
   }
 
+  onRedaction(room: RoomNumber, isRedacted: (event: EventNumber) => boolean): void {
+    this.rooms.get(room)?.unread?.onRedaction(isRedacted)
+  }
+
   /** `event`: what the receipt points to, when it is at hand. */
   onReceipt(fact: ReceiptFact, event: StoredEvent | undefined): void {
     this.touch(fact.room, fact.position)

@@ -186,7 +186,9 @@ export class Views {
     const { events } = this.deps.stores
     switch (fact.kind) {
       case 'event':
-        return view.onEvent(fact)
+        view.onEvent(fact)
+        if (fact.event.event.redacts !== undefined) view.onRedaction(fact.room, (number) => events.isRedacted(number))
+        return
       case 'state-change':
         return view.onStateChange(fact.room, fact.position)
       case 'receipt':

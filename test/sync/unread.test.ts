@@ -34,6 +34,14 @@ const say = (room: RoomName, sender: string, content: object = {}) =>
 const inThread = (root: StoredEvent) => ({ 'm.relates_to': { rel_type: 'm.thread', event_id: root.event.eventId } })
 const mentioning = (name: string) => ({ 'm.mentions': { user_ids: [user(name)] } })
 
+const redact = (room: RoomName, sender: string, { event }: StoredEvent) =>
+  engine.rooms.send(room, {
+    type: 'm.room.redaction',
+    sender: user(sender),
+    redacts: event.eventId,
+    content: { redacts: event.eventId },
+  })
+
 const read = (room: RoomName, name: string, event: StoredEvent, threadId = '', type = 'm.read') =>
   engine.writer.write([
     {
@@ -179,6 +187,26 @@ describe('unread counts', () => {
       main: [0, 0],
       threads: { [open!.event.eventId]: { notification_count: 1, highlight_count: 0 } },
     })
+  })
+
+  it('count what is left of a redacted event in no thread, and as no highlight', async () => {
+    const { alice, bob, carol, room } = await threeInARoom()
+    const device = new TestDevice(sync, bob)
+    await device.next()
+    const root = await say(room, alice)
+    const content = { ...inThread(root), ...mentioning(bob) }
+    const [first, second] = [await say(room, alice, content), await say(room, alice, content)]
+    await redact(room, alice, first)
+    expect(await counts(device, bob, room, byThread)).toEqual({
+      main: [2, 0],
+      threads: { [root.event.eventId]: { notification_count: 1, highlight_count: 1 } },
+    })
+    await redact(room, alice, second)
+    await read(room, bob, second, 'main')
+    expect(await counts(device, bob, room, byThread)).toEqual({ main: [0, 0], threads: {} })
+    await ignore(bob, [carol])
+    await redact(room, carol, await say(room, carol, content))
+    expect(await counts(device, bob, room, byThread)).toEqual({ main: [0, 0], threads: {} })
   })
 
   it('still count a thread that began before what was read of the main timeline', async () => {
