@@ -151,6 +151,7 @@ async function hiddenChanges(
   hidden: readonly { readonly task: RoomTask; readonly name: RoomName }[],
 ): Promise<readonly MemberChange[]> {
   const known = hidden.filter(({ task: { section, isNew } }) => section === 'join' && !isNew)
+  if (known.length === 0) return []
   const unread = known.filter(({ task }) => task.facts === undefined).map(({ task }) => task)
   const { db } = reading.stores
   const before = await statesAt(
