@@ -98,11 +98,15 @@ export async function joins(db: Kysely<LogTables>, room: RoomNumber, whose: Whos
   return rows.map(({ to }) => ({ to: to ?? Infinity }))
 }
 
-/** What the user is told of rooms they are invited to, or knock on: JSON arrays. */
+/**
+ * What the user is told of rooms they are invited to, or knock on, or, of rooms that we do not hold, by the end of that:
+ * JSON arrays of events. Of those who have one of these memberships now.
+ */
 export async function strippedStates(
   db: Kysely<LogTables>,
   user: string,
   rooms: readonly RoomNumber[],
+  memberships: readonly Membership[],
 ): Promise<Map<RoomNumber, string>> {
   if (rooms.length === 0) return new Map()
   const rows = await db
@@ -110,23 +114,7 @@ export async function strippedStates(
     .select(['room', 'stripped_state'])
     .where('user_id', '=', user)
     .where('room', 'in', rooms)
-    .execute()
-  return new Map(rows.flatMap((row) => (row.stripped_state === null ? [] : [[row.room, row.stripped_state]])))
-}
-
-/** How invites to rooms that we do not hold, or knocks on them, ended: JSON arrays of events. Not of those made anew since. */
-export async function unheldEndings(
-  db: Kysely<LogTables>,
-  user: string,
-  rooms: readonly RoomNumber[],
-): Promise<Map<RoomNumber, string>> {
-  if (rooms.length === 0) return new Map()
-  const rows = await db
-    .selectFrom('membership')
-    .select(['room', 'stripped_state'])
-    .where('user_id', '=', user)
-    .where('room', 'in', rooms)
-    .where('membership', 'in', ['leave', 'ban'])
+    .where('membership', 'in', memberships)
     .execute()
   return new Map(rows.flatMap((row) => (row.stripped_state === null ? [] : [[row.room, row.stripped_state]])))
 }

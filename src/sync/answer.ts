@@ -8,7 +8,7 @@ import { pushRulesContent } from '../protocol/push-rules.js'
 import type { KeyCounts } from '../store/device-keys.js'
 import type { AccountDataFact, ReceiptFact } from '../store/facts.js'
 import type { RoomName } from '../store/room-names.js'
-import { strippedStates, unheldEndings } from '../store/memberships.js'
+import { strippedStates } from '../store/memberships.js'
 import { accountDataIn, newestEvents, receiptsIn, statesAt, type RoomWindow } from '../store/room-windows.js'
 import { waitingMessages, type WaitingMessage } from '../store/to-device-inbox.js'
 import { readDeviceLists } from './device-lists.js'
@@ -58,7 +58,8 @@ export async function readAnswer(
   const { sections, memberChanges } = await roomSections(deps, reading, plan, names, accountData, typing)
   const { requester, stores } = reading
   // Read anew each time: what was redacted since is not shown.
-  const stripped = await strippedStates(stores.db, requester.userId, [...plan.invites.keys(), ...plan.knocks.keys()])
+  const open = [...plan.invites.keys(), ...plan.knocks.keys()]
+  const stripped = await strippedStates(stores.db, requester.userId, open, ['invite', 'knock'])
   const invites = strippedTexts(reading, plan.invites, stripped, names, 'invite_state')
   const knocks = strippedTexts(reading, plan.knocks, stripped, names, 'knock_state')
   const globals = globalAccountData(reading, plan, accountData)
@@ -212,7 +213,7 @@ async function inputsOf(
   )
   const unheld = tasks.filter(({ section, ending }) => section === 'leave' && ending === undefined)
   const unheldRooms = unheld.map(({ room }) => room)
-  const endings = await unheldEndings(reading.stores.db, reading.requester.userId, unheldRooms)
+  const endings = await strippedStates(reading.stores.db, reading.requester.userId, unheldRooms, ['leave', 'ban'])
   const ofRoom = groupBy(accountData, (fact) => fact.room)
   const ownReceipts = plan.userFacts.filter((fact): fact is ReceiptFact => fact.kind === 'receipt')
   return new Map(

@@ -21,6 +21,17 @@ const setState = (room: RoomName, sender: string, type: string, content: JsonObj
 const member = (room: RoomName, sender: string, target: string, membership: string) =>
   engine.rooms.changeMembership(room, sender, target, { membership })
 
+/** Bob is in a room of Alice, and his device has synced. */
+async function joinedPair() {
+  const [aliceName, bobName] = [someone('alice'), someone('bob')]
+  const [alice, bob] = [user(aliceName), user(bobName)]
+  const room = await testRoom(engine, alice)
+  await join(engine, room, bob)
+  const device = new TestDevice(sync, bobName)
+  await device.next()
+  return { alice, bob, room, device }
+}
+
 /** Types (and state keys) of a state part. */
 const keys = (events: { type: string; state_key: string }[]) =>
   events.map(({ type, state_key }) => (state_key === '' ? type : `${type} ${state_key}`)).sort()
@@ -161,12 +172,7 @@ describe('rooms that are joined and left', () => {
   })
 
   it.each(['leave', 'ban'] as const)('shows a %s with what came before it and nothing after', async (membership) => {
-    const [aliceName, bobName] = [someone('alice'), someone('bob')]
-    const [alice, bob] = [user(aliceName), user(bobName)]
-    const room = await testRoom(engine, alice)
-    await join(engine, room, bob)
-    const device = new TestDevice(sync, bobName)
-    await device.next()
+    const { alice, bob, room, device } = await joinedPair()
     await setState(room, alice, 'm.room.topic', { topic: 'before' })
     await member(room, alice, bob, membership)
     await say(engine, room, alice, 'secret')
@@ -218,12 +224,7 @@ describe('rooms that are joined and left', () => {
     ['leave', 'ban'],
     ['ban', 'leave'],
   ])('shows after a %s the %s that followed it, without what happened in between', async (first, second) => {
-    const [aliceName, bobName] = [someone('alice'), someone('bob')]
-    const [alice, bob] = [user(aliceName), user(bobName)]
-    const room = await testRoom(engine, alice)
-    await join(engine, room, bob)
-    const device = new TestDevice(sync, bobName)
-    await device.next()
+    const { alice, bob, room, device } = await joinedPair()
     const { since } = device
     await setState(room, alice, 'm.room.topic', { topic: 'before' })
     await member(room, alice, bob, first)
