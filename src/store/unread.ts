@@ -57,8 +57,9 @@ export function threadOf(content: JsonObject): string {
 
 /** Farther back than so many events of a room nothing is looked for one by one: receipts since then say more. */
 const DEPTH = 1_000
-/** What the texts of events in threads are like, and of few others. */
-const IN_THREAD = '%"m.thread"%'
+/** Of the texts of events in threads, and of few others. Looked up one by one, and only where all else is right. */
+const isInThread = (event: string) =>
+  sql<boolean>`(select body like '%"m.thread"%' from event_text t where t.room = w.room and t.event = ${sql.ref(`${event}.event`)})`
 /** Rooms with something unread that are looked at so closely, the most recently active ones. */
 const MAX_ROOMS = 200
 /** The same of rooms whose main timeline is read, where threads may still hold something. */
@@ -186,12 +187,12 @@ async function ownMarks(
   const { rows } = await sql<{ room: RoomNumber; event: EventNumber }>`
     select w.room, e.event from json_to_recordset(${JSON.stringify(wanted)}) as w (room int, anchor bigint)
     cross join lateral (
-      select newest.event, anchor, minor from (
+      select event from (
         select event, sender, anchor, minor from event
         where event.room = w.room and event.anchor > w.anchor and event.anchor is not null
         order by anchor desc, minor desc limit ${DEPTH}
-      ) newest join event_text t on t.room = w.room and t.event = newest.event
-      where sender = ${userId} and t.body not like ${IN_THREAD} order by anchor desc, minor desc limit 1
+      ) newest
+      where sender = ${userId} and not ${isInThread('newest')} order by anchor desc, minor desc limit 1
     ) e
   `.execute(stores.db)
   const events = await stores.events.eventsOfRooms(rows)
@@ -236,9 +237,8 @@ async function eventsInThreads(
         order by anchor desc, minor desc limit ${DEPTH}
       ) newest
     ) e
-    join event_text t on t.room = w.room and t.event = e.event
     where (e.notify_count > e.before and e.notify_count <= w.last and e.sender = any(${[...ignored]}::text[]))
-      or (t.body like ${IN_THREAD} and (e.sender = ${userId} or (e.notify_count > e.before and e.notify_count <= w.last)))
+      or ((e.sender = ${userId} or (e.notify_count > e.before and e.notify_count <= w.last)) and ${isInThread('e')})
   `.execute(stores.db)
   const attention = new Map(rows.map((row) => [row.event, row]))
   const events = [...(await stores.events.eventsOfRooms(rows)).values()]
