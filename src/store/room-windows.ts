@@ -172,7 +172,8 @@ export async function firstMembers(
       select user_id, position from membership
       where membership.room = w.room
         and membership = any(case when p.present then array['join', 'invite'] else array['leave', 'ban'] end)
-      order by position limit ${limit}
+      -- an expression: by the index of positions the memberships of all rooms would be looked through for those of one
+      order by position + 0 limit ${limit}
     ) m order by m.position
   `.execute(db)
   for (const { room, user_id, present } of rows) {

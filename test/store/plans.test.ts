@@ -8,6 +8,7 @@ import { noteSightings } from '../../src/store/devices.js'
 import { waitingEvents, waitingRooms } from '../../src/store/destinations.js'
 import { waitingEdus } from '../../src/store/federation-outbox.js'
 import { largestServers } from '../../src/store/room-servers.js'
+import { firstMembers } from '../../src/store/room-windows.js'
 import { endWaiting } from '../../src/store/staged-pdus.js'
 import { createStores } from '../../src/store/stores.js'
 import { testDatabase } from '../support/postgres.js'
@@ -89,7 +90,29 @@ describe('a large room', () => {
     expect(await largestServers(db, room, 1)).toEqual(['b.example'])
     expect(await scansOf('membership')).toEqual(before)
   })
+
+  it('costs who asks for the members of a small one no look at its own', async () => {
+    await sql`
+      insert into membership (room, user_id, membership, position, sender)
+      select 3, '@user' || n || ':b.example', 'join', n, '@u:b.example' from generate_series(2001, 22000) n
+      union all select 4, '@user' || n || ':c.example', 'join', 30000 + n, '@u:c.example' from generate_series(1, 40) n
+    `.execute(db)
+    await sql`analyze membership`.execute(db)
+    const small = 4 as RoomNumber
+    const before = await membershipsRead()
+    expect((await firstMembers(db, [small], 2)).get(small)?.present).toEqual(['@user1:c.example', '@user2:c.example'])
+    expect((await membershipsRead()) - before).toBeLessThan(100)
+  })
 })
+
+/** Rows that were read of memberships, through whichever index. */
+async function membershipsRead(): Promise<number> {
+  await sql`select pg_stat_force_next_flush()`.execute(db)
+  const { rows } = await sql<{ read: number }>`
+    select sum(idx_tup_read)::int as read from pg_stat_user_indexes where relname = 'membership'
+  `.execute(db)
+  return rows[0]!.read
+}
 
 describe('a server with many devices', () => {
   it('looks none but those up that were seen, and whose keys are claimed', async () => {
