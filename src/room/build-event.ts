@@ -24,7 +24,7 @@ import type { Stores } from '../store/stores.js'
 import { attentionTo, changesBetween, effectsOf, redactionOf, withoutRedacted, type LookUp } from './consequences.js'
 import type { Draft } from './draft.js'
 import type { OwnSignatures } from './own-signatures.js'
-import { saysTheSame, StateInPlace } from './state-in-place.js'
+import { requireChange } from './state-in-place.js'
 
 /** A head with what building on it needs at hand. */
 export interface BuildingHead {
@@ -120,7 +120,7 @@ export function buildEvent(context: BuildContext, before: BuildingHead, draft: D
   if (!verdict.allowed) throw forbidden(`You may not send this event: ${verdict.reason}`)
   if (others.length > 0) requireAllowedNow(context, before, event)
   // Who may not set it any more is told so first.
-  if (isAlone && replaced !== undefined && saysTheSame(replaced, draft)) throw new StateInPlace(replaced)
+  if (isAlone) requireChange(replaced, draft)
   // All that may be missing is looked at before the signature is made: what follows is done once.
   const number = context.takeNumber()
   const attention = attentionTo(context, before, draft, lookUp)

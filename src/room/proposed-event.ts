@@ -26,6 +26,7 @@ import { readSignedPdu } from './inbound/receive-pdu.js'
 import type { KnownRoom } from './known-room.js'
 import type { PendingState } from './room.js'
 import type { Rooms } from './rooms.js'
+import { requireChange } from './state-in-place.js'
 import { strippedTypes } from './stripped-state.js'
 
 export interface ProposedEvent {
@@ -34,13 +35,18 @@ export interface ProposedEvent {
   readonly told: readonly JsonObject[]
 }
 
-/** @throws MatrixError 403 when the rules would refuse it, 404 for a redaction of an event that is not here, 413, 400 */
+/**
+ * `isAlone`: nothing else is made with it, and it may be found to change nothing.
+ * @throws MatrixError 403 when the rules would refuse it, 404 for a redaction of an event that is not here, 413, 400;
+ *   StateInPlace.
+ */
 export async function proposeEvent(
   rooms: Rooms,
   name: KnownRoom,
   draft: Draft,
   /** Refuses what the rules would allow. */
   check?: (state: PendingState) => void,
+  isAlone = false,
 ): Promise<ProposedEvent> {
   checkLimits(draft)
   const { server, stores } = rooms.deps
@@ -54,7 +60,9 @@ export async function proposeEvent(
   const unsigned = await whenLoaded(() => {
     check?.({ stateEvent, summary: head.summary })
     if (redacts !== undefined) redactionTarget({ rules: name.rules, view }, head, draft, redacted)
-    return eventOn(rooms, name, head, view, draft)
+    const made = eventOn(rooms, name, head, view, draft)
+    if (isAlone && draft.stateKey !== undefined) requireChange(stateEvent(draft.type, draft.stateKey), draft)
+    return made
   })
   const hashed = hashedOf({ rules: name.rules, server }, unsigned)
   const { key } = server.signatures

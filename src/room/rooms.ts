@@ -28,7 +28,7 @@ import { PartialRooms } from './partial-rooms.js'
 import { proposeEvent } from './proposed-event.js'
 import { orTryAgain } from './received-memberships.js'
 import { Room, type PendingState, type RoomDeps } from './room.js'
-import { saysTheSame, StateInPlace } from './state-in-place.js'
+import { StateInPlace } from './state-in-place.js'
 import { emptySummary } from './summary.js'
 
 export type Policies = Pick<PolicyServers, 'of' | 'check'>
@@ -259,9 +259,9 @@ export class Rooms {
         continue
       }
       // What was sent before is in the state that the others are made on.
-      const proposed = await proposeEvent(this, name as KnownRoom, draft, sent.length === 0 ? check : undefined)
-      const unchanged = drafts.length === 1 ? await this.unchangedState(name, draft) : undefined
-      if (unchanged !== undefined) return [unchanged]
+      const isAlone = drafts.length === 1
+      const ofFirst = sent.length === 0 ? check : undefined
+      const proposed = await proposeEvent(this, name as KnownRoom, draft, ofFirst, isAlone)
       const checked = this.policies!.check(policy, (name as KnownRoom).rules, proposed.pdu)
       const { verdict, pdu } = await orTryAgain(checked)
       if (!verdict.allowed) throw forbidden(`The policy server of the room does not allow this: ${verdict.reason}`)
@@ -314,12 +314,6 @@ export class Rooms {
     if (result!.value.event.fate === 'rejected') return (await stores.names.find(roomId))!
     this.remember(room)
     return stores.names.remember({ room: room.room, room_id: roomId, version })
-  }
-
-  private async unchangedState(name: RoomName, draft: Draft): Promise<StoredEvent | undefined> {
-    if (draft.stateKey === undefined) return undefined
-    const current = await this.currentState(name, draft.type, draft.stateKey)
-    return current !== undefined && saysTheSame(current, draft) ? current : undefined
   }
 
   private async event(name: RoomName, number: EventNumber): Promise<StoredEvent> {

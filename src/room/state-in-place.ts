@@ -11,9 +11,11 @@ export class StateInPlace extends Error {
   }
 }
 
-/** Whether the event that a draft would replace is its sender's, and says the same. */
-export const saysTheSame = ({ event }: StoredEvent, draft: Draft): boolean =>
-  event.sender === draft.sender && sameContent(event.content, draft.content)
+/** @throws StateInPlace when the event that a draft would replace is its sender's, and says the same. */
+export function requireChange(replaced: StoredEvent | undefined, draft: Draft): void {
+  if (replaced?.event.sender === draft.sender && sameContent(replaced.event.content, draft.content))
+    throw new StateInPlace(replaced)
+}
 
 const sameContent = (left: JsonObject, right: JsonObject): boolean => {
   try {
